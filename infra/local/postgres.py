@@ -12,7 +12,8 @@ import signal
 import stat
 import subprocess
 import urllib.parse
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -211,50 +212,65 @@ def provision(admin_url: str, record: Record) -> dict[str, Credentials]:
     Passwords are taken from `record`, or made and put there. Gives the credentials of each database. Raises StackError
     when the server does not answer or refuses.
     """
+    import pg8000.native
+
+    with _superuser(admin_url) as connection:
+        roles = {name for (name,) in connection.run("SELECT rolname FROM pg_roles")}
+        databases = {name for (name,) in connection.run("SELECT datname FROM pg_database")}
+        for database in DATABASES:
+            app = f"{database}_app"
+            for role in (database, app):
+                verb = "ALTER" if role in roles else "CREATE"
+                password = pg8000.native.literal(record.password(role))
+                connection.run(f"{verb} ROLE {role} LOGIN PASSWORD {password}")
+            for setting, value in APP_LIMITS.items():
+                connection.run(f"ALTER ROLE {app} SET {setting} = '{value}'")
+            if database not in databases:
+                connection.run(f"CREATE DATABASE {database} OWNER {database} TEMPLATE template0")
+            connection.run(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+            connection.run(f"GRANT CONNECT ON DATABASE {database} TO {app}")
+    return credentials(admin_url, record)
+
+
+def ask(admin_url: str) -> None:
+    """Put one question to the server of the superuser's `admin_url`. Raises StackError when it does not answer."""
+    with _superuser(admin_url) as connection:
+        connection.run("SELECT 1")
+
+
+@contextmanager
+def _superuser(admin_url: str) -> Iterator[Any]:
     import pg8000.exceptions
     import pg8000.native
 
     address = urllib.parse.urlsplit(admin_url)
-    host, port = address.hostname or "127.0.0.1", address.port or 5432
     try:
         with closing(
             pg8000.native.Connection(
                 urllib.parse.unquote(address.username or SUPERUSER),
-                host=host,
-                port=port,
+                host=address.hostname or "127.0.0.1",
+                port=address.port or 5432,
                 password=urllib.parse.unquote(address.password or ""),
                 database=address.path.strip("/") or "postgres",
                 timeout=30,
             )
         ) as connection:
-            roles = {name for (name,) in connection.run("SELECT rolname FROM pg_roles")}
-            databases = {name for (name,) in connection.run("SELECT datname FROM pg_database")}
-            for database in DATABASES:
-                app = f"{database}_app"
-                for role in (database, app):
-                    verb = "ALTER" if role in roles else "CREATE"
-                    password = pg8000.native.literal(record.password(role))
-                    connection.run(f"{verb} ROLE {role} LOGIN PASSWORD {password}")
-                for setting, value in APP_LIMITS.items():
-                    connection.run(f"ALTER ROLE {app} SET {setting} = '{value}'")
-                if database not in databases:
-                    connection.run(f"CREATE DATABASE {database} OWNER {database} TEMPLATE template0")
-                connection.run(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
-                connection.run(f"GRANT CONNECT ON DATABASE {database} TO {app}")
+            yield connection
     except (pg8000.exceptions.Error, OSError) as error:
         said = error.args[0].get("M") if error.args and isinstance(error.args[0], dict) else error
         raise StackError(
             "postgres",
-            f"the roles and databases cannot be made on {host}:{port}: {said}",
-            what_to_do="is the server up, and is the URL (ITLC_POSTGRES_URL) that of a superuser?",
+            f"the server at {address.hostname}:{address.port or 5432} does not do what its superuser asks: {said}",
+            what_to_do="is it up, and is the URL (ITLC_POSTGRES_URL) that of a superuser?",
         ) from error
-    return credentials(admin_url, record)
 
 
 def credentials(admin_url: str, record: Record) -> dict[str, Credentials]:
-    """The credentials that `provision` made, without asking the server."""
+    """The credentials that `provision` made, without asking the server. Raises StackError where it never did."""
     address = urllib.parse.urlsplit(admin_url)
     host, port = address.hostname or "127.0.0.1", address.port or 5432
+    if DATABASES[-1] not in record.passwords:
+        raise StackError("postgres", "the databases have not been made yet", what_to_do="make them with `itlc up`")
     return {
         database: Credentials(
             *(_url(role, record.password(role), host, port, database) for role in (database, f"{database}_app"))

@@ -355,7 +355,7 @@ def _check_external(name: str, url: str) -> None:
                 if not aws.healthy(url):
                     raise ConnectionError("no answer from /_localstack/health")
             case _:
-                pass  # making the roles asks it enough
+                postgres.ask(url)
     except StackError:
         raise
     except Exception as error:
