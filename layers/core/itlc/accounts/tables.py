@@ -1,0 +1,61 @@
+"""Who has an account: users, their sessions, the tokens that keep a session alive. Database `itlc_users`."""
+
+from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Uuid, func
+
+from itlc.stores.bookkeeping import TIMESTAMP, created_at
+from itlc.stores.postgres import users as database
+
+users = Table(
+    "users",
+    database.metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("email", String(254), nullable=False),
+    Column("password", String(255), nullable=False),
+    Column("tokens", Integer, nullable=False, server_default="0"),
+    created_at(),
+    Column("updated_at", TIMESTAMP, nullable=False, server_default=func.now()),
+    Column("is_admin", Boolean, nullable=False, server_default="false"),
+    Column("erased_at", TIMESTAMP),
+    CheckConstraint("tokens >= 0", name="users_tokens_not_negative"),
+)
+Index("users_email", func.lower(users.c.email), unique=True)
+
+sessions = Table(
+    "sessions",
+    database.metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Integer, ForeignKey("users.id"), nullable=False),
+    created_at(),
+    Column("expires_at", TIMESTAMP, nullable=False),
+    Column("ended_at", TIMESTAMP),
+    Column("end_reason", String(32)),
+    CheckConstraint(
+        "end_reason IN ('signed_out', 'password_changed', 'token_reused', 'erased', 'admin_changed')",
+        name="sessions_end_reason",
+    ),
+    Index("sessions_user", "user_id", "ended_at"),
+    Index("sessions_expiry", "expires_at"),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    database.metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    created_at(),
+    Column("spent_at", TIMESTAMP),
+    Index("refresh_tokens_session", "session_id"),
+)
+
+password_resets = Table(
+    "password_resets",
+    database.metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("user_id", Integer, ForeignKey("users.id"), nullable=False),
+    created_at(),
+    Column("expires_at", TIMESTAMP, nullable=False),
+    Column("used_at", TIMESTAMP),
+    Index("password_resets_user", "user_id"),
+    Index("password_resets_expiry", "expires_at"),
+)

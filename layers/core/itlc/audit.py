@@ -1,0 +1,23 @@
+"""The record of privileged and money-moving acts: append-only, written in the transaction of the act itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from itlc.events import request_id
+
+
+def record(
+    db: Connection,
+    actor_id: int | None,
+    action: str,
+    object_name: str,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """Note that `actor_id` (None for the operator's command) did `action` (the operation's name) to an object such as
+    `order:12`. `before` and `after` hold the fields that changed, in JSON's own types, and nothing personal."""
+    row = {"actor_id": actor_id, "action": action, "object": object_name, "before": before, "after": after}
+    db.execute(insert(db.info["database"].audit).values(**row, request_id=request_id.get()))

@@ -1,0 +1,3 @@
+"""The rules of the market's catalogue. No I/O."""
+
+OFFERED, WITHDRAWN = "offered", "withdrawn"

@@ -1,0 +1,87 @@
+"""The catalogue's queries."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from itlc.catalog.model import OFFERED
+from itlc.catalog.schemas import ProviderQuery, ServiceQuery
+from itlc.catalog.tables import providers, services
+from itlc.paging import Found, cut, keyset
+
+
+def add_provider(db: Connection, *, user_id: int, name: str, email: str) -> Row[Any]:
+    """The new provider. Raises IntegrityError (`providers_user_id_key`, `providers_email`)."""
+    row = insert(providers).values(user_id=user_id, name=name, email=email).returning(providers)
+    return db.execute(row).one()
+
+
+def provider(db: Connection, provider_id: int) -> Row[Any] | None:
+    """One provider, or None."""
+    return db.execute(select(providers).where(providers.c.id == provider_id)).one_or_none()
+
+
+def provider_for_change(db: Connection, provider_id: int) -> Row[Any] | None:
+    """One provider, locked until the transaction ends, or None."""
+    return db.execute(
+        select(providers).where(providers.c.id == provider_id).with_for_update(key_share=True)
+    ).one_or_none()
+
+
+def provider_of_user(db: Connection, user_id: int) -> Row[Any] | None:
+    """The user's provider profile, or None."""
+    return db.execute(select(providers).where(providers.c.user_id == user_id)).one_or_none()
+
+
+def change_provider(db: Connection, provider_id: int, changes: dict[str, Any]) -> Row[Any]:
+    """The provider as it is after the change. Raises IntegrityError (`providers_email`)."""
+    change = update(providers).where(providers.c.id == provider_id).values(**changes, updated_at=func.now())
+    return db.execute(change.returning(providers)).one()
+
+
+def find_providers(db: Connection, query: ProviderQuery) -> Found[Row[Any]]:
+    """A page of providers, newest first."""
+    statement = select(providers).where(providers.c.erased_at.is_(None))
+    if query.q is not None:
+        statement = statement.where(providers.c.search.op("@@")(func.plainto_tsquery("simple", query.q)))
+    rows = db.execute(keyset(statement, (providers.c.created_at, providers.c.id), query)).all()
+    return cut(rows, query, lambda row: (row.created_at, row.id))
+
+
+def add_service(db: Connection, **fields: Any) -> Row[Any]:
+    """The new service."""
+    return db.execute(insert(services).values(**fields).returning(services)).one()
+
+
+def service(db: Connection, service_id: int) -> Row[Any] | None:
+    """One service with its provider's `user_id`, or None."""
+    return db.execute(_with_owner().where(services.c.id == service_id)).one_or_none()
+
+
+def service_for_change(db: Connection, service_id: int) -> Row[Any] | None:
+    """One service with its provider's `user_id`, locked until the transaction ends, or None."""
+    locked = _with_owner().where(services.c.id == service_id).with_for_update(key_share=True, of=services)
+    return db.execute(locked).one_or_none()
+
+
+def change_service(db: Connection, service_id: int, changes: dict[str, Any]) -> Row[Any]:
+    """The service as it is after the change."""
+    change = update(services).where(services.c.id == service_id).values(**changes, updated_at=func.now())
+    return db.execute(change.returning(services)).one()
+
+
+def find_services(db: Connection, query: ServiceQuery) -> Found[Row[Any]]:
+    """A page of the services on offer, newest or best rated first."""
+    statement = select(services).where(services.c.status == OFFERED)
+    if query.q is not None:
+        statement = statement.where(services.c.search.op("@@")(func.plainto_tsquery("simple", query.q)))
+    if query.provider_id is not None:
+        statement = statement.where(services.c.provider_id == query.provider_id)
+    first = services.c.rating_average if query.sort == "rating" else services.c.created_at
+    rows = db.execute(keyset(statement, (first, services.c.id), query)).all()
+    return cut(rows, query, lambda row: (getattr(row, first.name), row.id))
+
+
+def _with_owner() -> Any:
+    owner = providers.c.user_id.label("provider_user_id")
+    return select(services, owner).join(providers, providers.c.id == services.c.provider_id)

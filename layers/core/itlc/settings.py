@@ -1,0 +1,69 @@
+"""Every setting, in one place: read from the environment, once, when first asked for.
+
+Only names and addresses live in the environment. What is secret is in Secrets Manager; the
+environment holds the ARN under which a function finds it (see `itlc.secrets`).
+"""
+
+import os
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+
+QUEUES = ("notifications", "topups", "payments", "projects", "ratings", "erasures")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one function. Each is the environment variable `ITLC_` + its name in capitals."""
+
+    token_rate: Decimal = Decimal(1)
+    """Tokens charged for one unit of an order's `amount`."""
+    cors_origin: str = "*"
+    """The one origin that browsers may call from; `*` is any."""
+    access_token_seconds: int = 600
+    """How long an access token lives."""
+    refresh_token_days: int = 30
+    """How long a session lives without being refreshed."""
+    idempotency_hours: int = 24
+    """How long an idempotency key is remembered."""
+    body_bytes: int = 256 * 1024
+    """The largest request body."""
+    body_depth: int = 20
+    """The deepest nesting of a request body."""
+    bid_days: int = 30
+    """An open bid expires after so many days."""
+    notification_days: int = 90
+    """Read notifications are removed after so many days."""
+    topup_minutes: int = 60
+    """A top-up that is still pending after so many minutes is stuck, and fails."""
+    secrets: dict[str, str] = field(default_factory=dict)
+    """ARN of each secret, by its name: `users`, `api`, `orders`, `tokens`, `templates`, `mongodb`, `neo4j`,
+    `sessions`, `cursors`. Variables `ITLC_SECRET_<NAME>`."""
+    queues: dict[str, str] = field(default_factory=dict)
+    """URL of each queue, by its name. Variables `ITLC_QUEUE_<NAME>`."""
+    dead_letter_queues: dict[str, str] = field(default_factory=dict)
+    """URL of each queue's dead-letter queue. Variables `ITLC_DLQ_<NAME>`."""
+
+
+def _by_prefix(prefix: str) -> dict[str, str]:
+    return {name.removeprefix(prefix).lower(): value for name, value in os.environ.items() if name.startswith(prefix)}
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process. Raises ValueError naming the variable that cannot be read."""
+    read: dict[str, object] = {}
+    for name, default in vars(Settings).items():
+        text = os.environ.get(f"ITLC_{name.upper()}")
+        if text is None or not isinstance(default, int | str | Decimal):
+            continue
+        try:
+            read[name] = type(default)(text)
+        except (ValueError, ArithmeticError) as error:
+            raise ValueError(f"ITLC_{name.upper()}={text!r} cannot be read: {error}") from error
+    return Settings(
+        **read,  # type: ignore[arg-type]
+        secrets=_by_prefix("ITLC_SECRET_"),
+        queues=_by_prefix("ITLC_QUEUE_"),
+        dead_letter_queues=_by_prefix("ITLC_DLQ_"),
+    )

@@ -1,0 +1,190 @@
+"""The Neo4j graph of orders and their steps: one cached driver, whole transactions, retried by the driver.
+
+No queries on the domain's nodes here: they are in `itlc/plans/repository.py`. What every store keeps for itself
+is kept here as nodes: `:Outbox` and `:IdempotencyKey`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, TypeVar
+
+from neo4j import Driver, GraphDatabase, ManagedTransaction, Record, unit_of_work
+from neo4j.exceptions import DriverError, ServiceUnavailable, SessionExpired, TransientError
+
+from itlc import events
+from itlc.errors import StoreAway
+from itlc.idempotency import Answer, Key
+from itlc.secrets import secret
+from itlc.settings import settings
+
+T = TypeVar("T")
+
+
+class Graph:
+    """The graph."""
+
+    name = "Neo4j"
+
+    @cached_property
+    def driver(self) -> Driver:
+        """The driver, over a small pool with short timeouts (seconds)."""
+        at = secret("neo4j")
+        return GraphDatabase.driver(
+            at["uri"],
+            auth=(at["user"], at["password"]),
+            max_connection_pool_size=4,
+            connection_timeout=3,
+            connection_acquisition_timeout=5,
+            max_transaction_retry_time=8,
+            liveness_check_timeout=10,
+            notifications_min_severity="OFF",
+            telemetry_disabled=True,
+        )
+
+    def read(self, work: "Callable[[GraphTransaction], T]") -> T:
+        """Run `work` in a read transaction. Raises StoreAway when the graph cannot be reached."""
+        return self._run(work, writing=False)
+
+    def write(self, work: "Callable[[GraphTransaction], T]") -> T:
+        """Run `work` in one write transaction and commit it; the driver runs all of it again after a deadlock.
+
+        Events that `work` emitted are sent after the commit. Raises StoreAway when the graph cannot be reached.
+        """
+        return self._run(work, writing=True)
+
+    def earlier_answer(self, key: Key) -> Answer | None:
+        """See `itlc.idempotency.Store`."""
+        return self.read(lambda transaction: keys.find(transaction, key))
+
+    def claim(self, handle: "GraphTransaction", key: Key, answer: Callable[[object], Answer]) -> Answer | None:
+        """See `itlc.idempotency.Store`."""
+        return keys.claim(handle, key)
+
+    def keep(self, handle: "GraphTransaction", key: Key, answer: Answer) -> None:
+        """See `itlc.idempotency.Store`."""
+        keys.keep(handle, key, answer)
+
+    def keep_refusal(self, key: Key, answer: Answer) -> None:
+        """See `itlc.idempotency.Store`."""
+
+        def keep(transaction: GraphTransaction) -> None:
+            if keys.claim(transaction, key) is None:
+                keys.keep(transaction, key, answer)
+
+        self.write(keep)
+
+    def _run(self, work: "Callable[[GraphTransaction], T]", *, writing: bool) -> T:
+        emitted: list[events.Event] = []
+
+        @unit_of_work(timeout=5)
+        def in_transaction(managed: ManagedTransaction) -> T:
+            transaction = GraphTransaction(managed)
+            result = work(transaction)
+            emitted[:] = transaction.emitted
+            return result
+
+        try:
+            with self.driver.session(database=secret("neo4j").get("database", "neo4j")) as session:
+                result = session.execute_write(in_transaction) if writing else session.execute_read(in_transaction)
+        except (ServiceUnavailable, SessionExpired, TransientError, DriverError) as error:
+            raise StoreAway(self.name) from error
+        events.send_now(emitted, self._mark_published)
+        return result
+
+    def _mark_published(self, ids: set[str]) -> None:
+        self.write(lambda transaction: mark_published(transaction, ids))
+
+
+class GraphTransaction:
+    """One transaction: Cypher with parameters, and the events that it emits."""
+
+    def __init__(self, managed: ManagedTransaction) -> None:
+        self._managed = managed
+        self.emitted: list[events.Event] = []
+
+    def run(self, cypher: str, **parameters: Any) -> list[Record]:
+        """The records that a query returns. Values go in as parameters only."""
+        return list(self._managed.run(cypher, **parameters))
+
+    def one(self, cypher: str, **parameters: Any) -> Record | None:
+        """The single record that a query returns, or None."""
+        records = self.run(cypher, **parameters)
+        return records[0] if records else None
+
+    def emit(self, event: events.Event) -> None:
+        """Write an event beside its cause, as an `:Outbox` node of the same transaction."""
+        fields = asdict(event)
+        self.run(
+            "CREATE (:Outbox {id: $id, event: $event, created_at: datetime(), "
+            "claimed_until: datetime() + duration({seconds: $claim})})",
+            id=fields.pop("id"),
+            event=json.dumps(fields, separators=(",", ":")),
+            claim=int(events.CLAIM.total_seconds()),
+        )
+        self.emitted.append(event)
+
+
+class GraphKeys:
+    """Idempotency keys as nodes. The unique constraint on `identity` makes a second request wait for the first."""
+
+    def claim(self, handle: GraphTransaction, key: Key) -> Answer | None:
+        """Lock the key for this transaction and look for its answer; None when there is none yet.
+
+        Raises KeyReused when it was used otherwise."""
+        found = handle.one(
+            "MERGE (k:IdempotencyKey {identity: $identity}) SET k._lock = timestamp() "
+            "RETURN k.fingerprint AS fingerprint, k.answer AS answer, k.expires_at > datetime() AS alive",
+            identity=key.identity,
+        )
+        return self._answer(found, key)
+
+    def find(self, handle: GraphTransaction, key: Key) -> Answer | None:
+        """The answer kept under the key, if there is one that has not expired. Takes no lock."""
+        found = handle.one(
+            "MATCH (k:IdempotencyKey {identity: $identity}) "
+            "RETURN k.fingerprint AS fingerprint, k.answer AS answer, k.expires_at > datetime() AS alive",
+            identity=key.identity,
+        )
+        return self._answer(found, key)
+
+    def keep(self, handle: GraphTransaction, key: Key, answer: Answer) -> None:
+        """Store the answer in the transaction of the effect."""
+        handle.run(
+            "MERGE (k:IdempotencyKey {identity: $identity}) SET k.fingerprint = $fingerprint, k.answer = $answer, "
+            "k.expires_at = datetime() + duration({hours: $hours})",
+            identity=key.identity,
+            fingerprint=key.fingerprint,
+            answer=json.dumps(asdict(answer)),
+            hours=settings().idempotency_hours,
+        )
+
+    @staticmethod
+    def _answer(found: Record | None, key: Key) -> Answer | None:
+        if found is None or not found["alive"] or found["answer"] is None:
+            return None
+        key.check(found["fingerprint"])
+        return Answer(**json.loads(found["answer"]))
+
+
+def mark_published(transaction: GraphTransaction, ids: set[str]) -> None:
+    """Remove sent events from the graph."""
+    transaction.run("UNWIND $ids AS id MATCH (o:Outbox {id: id}) DELETE o", ids=sorted(ids))
+
+
+def claim(transaction: GraphTransaction, limit: int = 100) -> list[events.Event]:
+    """Take up to `limit` waiting events for half a minute, oldest first. The lock comes before the look at the claim,
+    for Neo4j does not check a predicate again once it has the lock."""
+    records = transaction.run(
+        "MATCH (o:Outbox) WHERE o.claimed_until < datetime() WITH o ORDER BY o.created_at LIMIT $limit "
+        "SET o._lock = timestamp() WITH o WHERE o.claimed_until < datetime() "
+        "SET o.claimed_until = datetime() + duration({seconds: $claim}) RETURN o.id AS id, o.event AS event",
+        limit=limit,
+        claim=int(events.CLAIM.total_seconds()),
+    )
+    return [events.Event(id=record["id"], **json.loads(record["event"])) for record in records]
+
+
+keys = GraphKeys()
+graph = Graph()

@@ -1,0 +1,180 @@
+"""The five PostgreSQL databases: one cached connection each, reads without a transaction, writes as whole ones.
+
+No queries here: they are in each domain's `repository.py`. A worker serves one call at a time, so one
+connection per database is enough; it is opened when first used and again when it is found dead.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from itlc import events
+from itlc.errors import StoreAway
+from itlc.idempotency import Answer, Key, PostgresKeys
+from itlc.secrets import secret
+from itlc.stores import bookkeeping
+
+T = TypeVar("T")
+
+keys = PostgresKeys()
+
+TRIES = 6
+SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
+AWAY = {"08", "57", "53"}  # SQLSTATE classes: connection exception, operator intervention, insufficient resources
+LOCK_NOT_AVAILABLE = "55P03"
+
+
+class Database:
+    """One PostgreSQL database.
+
+    `name` is the database's name, `secret_name` the secret that holds its `url`. Its tables register in `metadata`.
+    """
+
+    def __init__(self, name: str, secret_name: str) -> None:
+        self.name = name
+        self.secret_name = secret_name
+        self.metadata = MetaData()
+        self.outbox = bookkeeping.outbox(self.metadata)
+        self.inbox = bookkeeping.inbox(self.metadata)
+        self.idempotency_keys = bookkeeping.idempotency_keys(self.metadata)
+        self.audit = bookkeeping.audit(self.metadata)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, over one connection. The socket's timeout is longer than the server's statement timeout (5 s)."""
+        url = make_url(secret(self.secret_name)["url"]).set(drivername="postgresql+pg8000")
+        return create_engine(
+            url,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=3,
+            connect_args={"timeout": 8, "tcp_keepalive": True, "application_name": "itlc"},
+        )
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection in AUTOCOMMIT, so that a read costs its own round trip and no other.
+
+        Raises StoreAway when the database cannot be reached.
+        """
+        with self._translated(), self._live().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.info["database"] = self
+            yield connection
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one READ COMMITTED transaction and commit it; whatever it raises rolls back.
+
+        Events that `work` emitted are sent right after the commit; what cannot be sent waits for the relay.
+        The whole of `work` runs again after a serialization failure, a deadlock, or a connection that turns out
+        dead before the commit; so `work` does nothing but talk to this database. Raises StoreAway when the
+        database cannot be reached or keeps refusing.
+        """
+        with self._translated():
+            for attempt in range(1, TRIES + 1):
+                committing = False
+                emitted: list[events.Event]
+                connection = self._live()
+                try:
+                    with connection:
+                        connection.info["database"] = self
+                        transaction = connection.begin()
+                        connection.info["emitted"] = emitted = []
+                        result = work(connection)
+                        committing = True
+                        transaction.commit()
+                    events.send_now(emitted, self._mark_published)
+                    return result
+                except DBAPIError as error:
+                    dead = error.connection_invalidated and not committing
+                    if attempt == TRIES or not (dead or sqlstate(error) in (SERIALIZATION_FAILURE, DEADLOCK)):
+                        raise
+                    if not dead:  # capped and jittered: those who clashed should not meet again
+                        time.sleep(random.uniform(0, min(0.2, 0.01 * 2**attempt)))  # noqa: S311
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def earlier_answer(self, key: Key) -> Answer | None:
+        """See `itlc.idempotency.Store`."""
+        with self.read() as connection:
+            return keys.find(connection, key)
+
+    def claim(self, handle: Connection, key: Key, answer: Callable[[object], Answer]) -> Answer | None:
+        """See `itlc.idempotency.Store`."""
+        return keys.claim(handle, key)
+
+    def keep(self, handle: Connection, key: Key, answer: Answer) -> None:
+        """See `itlc.idempotency.Store`."""
+        keys.keep(handle, key, answer)
+
+    def keep_refusal(self, key: Key, answer: Answer) -> None:
+        """See `itlc.idempotency.Store`."""
+        self.write(lambda connection: keys.keep_refusal(connection, key, answer))
+
+    def _mark_published(self, ids: set[str]) -> None:
+        with self.read() as connection:
+            events.mark_published(connection, ids)
+
+    def _live(self) -> Connection:
+        """A connection from the pool, opened anew when the pooled one has been idle and turns out dead."""
+        connection = self.engine.connect()
+        idle_since = connection.info.get("used_at", 0.0)
+        if time.monotonic() - idle_since > 10 and connection.info:  # a fresh one has just proved itself
+            try:
+                connection.exec_driver_sql("SELECT 1")
+                connection.rollback()
+            except DBAPIError:
+                connection.close()
+                self.engine.dispose()
+                connection = self.engine.connect()
+        connection.info["used_at"] = time.monotonic()
+        return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeoutError as error:
+            raise StoreAway(self.name) from error
+        except DBAPIError as error:
+            if is_away(error):
+                raise StoreAway(self.name) from error
+            raise
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """The five-character SQLSTATE of a database error, or an empty string where the server gave none."""
+    arguments = getattr(error.orig, "args", ())
+    fields = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
+    return str(fields.get("C", ""))
+
+
+def constraint(error: DBAPIError) -> str:
+    """The name of the constraint that an IntegrityError broke, or an empty string."""
+    arguments = getattr(error.orig, "args", ())
+    fields = arguments[0] if arguments and isinstance(arguments[0], dict) else {}
+    return str(fields.get("n", ""))
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the database could not be reached or could not serve, as opposed to refusing what was asked."""
+    state = sqlstate(error)
+    if state:
+        return state[:2] in AWAY or state == LOCK_NOT_AVAILABLE
+    return (
+        error.connection_invalidated or isinstance(error, OperationalError) or "InterfaceError" in type(error).__name__
+    )
+
+
+users = Database("itlc_users", "users")
+catalog = Database("itlc_api", "api")
+orders = Database("itlc_orders", "orders")
+tokens = Database("itlc_tokens", "tokens")
+templates = Database("itlc_templates", "templates")
+
+DATABASES = (users, catalog, orders, tokens, templates)

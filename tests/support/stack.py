@@ -1,0 +1,102 @@
+"""The stores that the tests run on: their own, started once per worker, emptied between tests."""
+
+import importlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from itlc.settings import QUEUES
+from itlc.stores.postgres import DATABASES
+from pymongo import MongoClient
+from sqlalchemy import create_engine, make_url, text
+
+from infra.local.migrate import migrate
+from infra.local.secret_store import aws_client, store_secrets
+from infra.local.stack import Endpoints, Stack
+
+TABLE_MODULES = ("accounts", "wallet", "catalog", "templates", "orders", "bids", "notifications")
+for domain in TABLE_MODULES:
+    importlib.import_module(f"itlc.{domain}.tables")
+
+
+@contextmanager
+def running_stack() -> Iterator[Endpoints]:
+    """A migrated stack of its own, in a temporary folder, ended and deleted afterwards."""
+    with tempfile.TemporaryDirectory(prefix="itlc-tests-") as folder:
+        stack = Stack(Path(folder), durable=False)
+        try:
+            endpoints = stack.up(lambda text: None)
+            migrate(endpoints, lambda text: None)
+            yield endpoints
+        finally:
+            stack.clean()
+
+
+def point_functions_at(endpoints: Endpoints) -> dict[str, str]:
+    """Make queues and secrets, and set this process's environment as the template sets a function's.
+
+    Returns the queues' URLs by name.
+    """
+    os.environ |= {
+        "AWS_ENDPOINT_URL": endpoints.aws_endpoint,
+        "AWS_DEFAULT_REGION": endpoints.region,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    for name, arn in store_secrets(endpoints).items():
+        os.environ[f"ITLC_SECRET_{name.upper()}"] = arn
+    sqs = aws_client(endpoints, "sqs")
+    urls: dict[str, str] = {}
+    for name in QUEUES:
+        urls[name] = sqs.create_queue(QueueName=f"test-{name}")["QueueUrl"]
+        os.environ[f"ITLC_QUEUE_{name.upper()}"] = urls[name]
+        dead = sqs.create_queue(QueueName=f"test-{name}-dead")["QueueUrl"]
+        os.environ[f"ITLC_DLQ_{name.upper()}"] = dead
+    return urls
+
+
+class Stores:
+    """The stores as their owner sees them: for emptying them, and for looking at what an operation left there."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self.endpoints = endpoints
+        self.postgres = {
+            name: create_engine(
+                make_url(credentials.owner_url).set(drivername="postgresql+pg8000"), isolation_level="AUTOCOMMIT"
+            )
+            for name, credentials in endpoints.postgres.items()
+        }
+        self.mongo: MongoClient[dict[str, Any]] = MongoClient(endpoints.mongodb_url, tz_aware=True)
+        self.aws = {name: aws_client(endpoints, name) for name in ("sqs",)}
+
+    def rows(self, database: str, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """What a query returns, as the owner of `database`."""
+        with self.postgres[database].connect() as connection:
+            result = connection.execute(text(sql), parameters)
+            return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+    def documents(self, collection: str, where: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """The documents of a collection of `itlc_pbfr`."""
+        return list(self.mongo["itlc_pbfr"][collection].find(where or {}))
+
+    def graph(self, cypher: str, **parameters: Any) -> list[dict[str, Any]]:
+        """What a Cypher query returns."""
+        from itlc.stores.neo4j import graph
+
+        with graph.driver.session() as session:
+            return [record.data() for record in session.run(cypher, **parameters)]
+
+    def empty(self) -> None:
+        """Delete every row, document, node and message, and begin ids at 1 again."""
+        for database in DATABASES:
+            names = ", ".join(table.name for table in database.metadata.sorted_tables)
+            self.rows(database.name, f"TRUNCATE {names} RESTART IDENTITY")
+        for collection in ("projects", "blogs", "faqs", "ratings", "reviews"):
+            self.mongo["itlc_pbfr"][collection].delete_many({})
+        self.graph("MATCH (n) WHERE NOT n:Migration DETACH DELETE n")
+        for name, url in os.environ.items():
+            if name.startswith(("ITLC_QUEUE_", "ITLC_DLQ_")):
+                self.aws["sqs"].purge_queue(QueueUrl=url)
