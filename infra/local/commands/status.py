@@ -30,7 +30,7 @@ def status(
     from rich.table import Table
 
     parts = stack.status()
-    table = Table("part", "state", "process", "address", "log", box=None)
+    table = Table("part", "state", "process", "address", box=None)
     for part in parts:
         state = "[green]up[/]" if part.running else "[red]down[/]"
         table.add_row(
@@ -38,9 +38,9 @@ def status(
             f"{state} (not ours)" if part.external else state,
             str(part.pid or ""),
             part.address or "",
-            str(part.log or ""),
         )
-    result.print(table, soft_wrap=True)
+    result.print(table)
+    result.print(f"logs in {stack.state_dir / 'logs'}, or `itlc logs`", highlight=False, soft_wrap=True)
     if not all(part.running for part in parts):
         result.print("start what is down with `itlc up`", highlight=False)
         raise typer.Exit(1)
