@@ -1,10 +1,14 @@
 """Fixtures for all: the stores, started once per worker when a test first asks for them."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from infra.local.stack import Endpoints
+
+if TYPE_CHECKING:
+    from tests.support.stack import Stores
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +22,7 @@ def endpoints() -> Iterator[Endpoints]:
 
 
 @pytest.fixture(scope="session")
-def all_stores(endpoints: Endpoints) -> "Stores":  # noqa: F821
+def all_stores(endpoints: Endpoints) -> "Stores":
     """The stores, as their owner sees them."""
     from tests.support.stack import Stores
 
@@ -26,7 +30,7 @@ def all_stores(endpoints: Endpoints) -> "Stores":  # noqa: F821
 
 
 @pytest.fixture
-def stores(all_stores: "Stores") -> "Stores":  # noqa: F821
+def stores(all_stores: "Stores") -> "Stores":
     """Empty stores."""
     all_stores.empty()
     return all_stores

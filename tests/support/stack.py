@@ -11,7 +11,7 @@ from typing import Any
 from itlc.settings import QUEUES
 from itlc.stores.postgres import DATABASES
 from pymongo import MongoClient
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Integer, Table, create_engine, make_url, text
 
 from infra.local.migrate import migrate
 from infra.local.secret_store import aws_client, store_secrets
@@ -91,12 +91,20 @@ class Stores:
 
     def empty(self) -> None:
         """Delete every row, document, node and message, and begin ids at 1 again."""
-        for database in DATABASES:
-            names = ", ".join(table.name for table in database.metadata.sorted_tables)
-            self.rows(database.name, f"TRUNCATE {names} RESTART IDENTITY")
+        for database in DATABASES:  # DELETE, for it is far quicker on small tables than TRUNCATE
+            tables = database.metadata.sorted_tables
+            deletes = " ".join(f"DELETE FROM {table.name};" for table in reversed(tables))
+            restarts = " ".join(
+                f"PERFORM setval('{table.name}_id_seq', 1, false);" for table in tables if _is_serial(table)
+            )
+            self.rows(database.name, f"DO $$ BEGIN {deletes} {restarts} END $$")
         for collection in ("projects", "blogs", "faqs", "ratings", "reviews"):
             self.mongo["itlc_pbfr"][collection].delete_many({})
         self.graph("MATCH (n) WHERE NOT n:Migration DETACH DELETE n")
         for name, url in os.environ.items():
             if name.startswith(("ITLC_QUEUE_", "ITLC_DLQ_")):
                 self.aws["sqs"].purge_queue(QueueUrl=url)
+
+
+def _is_serial(table: Table) -> bool:
+    return "id" in table.c and isinstance(table.c.id.type, Integer) and table.c.id.identity is None
