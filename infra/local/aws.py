@@ -43,6 +43,9 @@ class Aws(Server):
             "S3_DATA_DIR": str(self.data / "s3"),
             "TMPDIR": str(self.data / "tmp"),
             "LAMBDA_EXECUTOR": "local",
+            # Its MQTT and SFTP listeners would open ports of their own, to everybody.
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
             # It removes containers that it takes for its own: it shall not find any.
             "DOCKER_HOST": f"unix://{self.data / 'no-docker.sock'}",
         }

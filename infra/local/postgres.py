@@ -206,10 +206,11 @@ class Postgres(Server):
         return _url(SUPERUSER, self.record.password(SUPERUSER), "127.0.0.1", self.port, "postgres")
 
 
-def provision(admin_url: str, record: Record) -> dict[str, Credentials]:
+def provision(admin_url: str, record: Record, *, exclusive: bool) -> dict[str, Credentials]:
     """Make the roles and databases that are missing on the server of the superuser's `admin_url`.
 
-    Passwords are taken from `record`, or made and put there. Gives the credentials of each database. Raises StackError
+    Passwords are taken from `record`, or made and put there. On a server that is `exclusive` to the stack, the roles
+    are kept out of PostgreSQL's own databases too. Gives the credentials of each database. Raises StackError
     when the server does not answer or refuses.
     """
     import pg8000.native
@@ -229,6 +230,8 @@ def provision(admin_url: str, record: Record) -> dict[str, Credentials]:
                 connection.run(f"CREATE DATABASE {database} OWNER {database} TEMPLATE template0")
             connection.run(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
             connection.run(f"GRANT CONNECT ON DATABASE {database} TO {app}")
+        for database in ("postgres", "template1") if exclusive else ():
+            connection.run(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
     return credentials(admin_url, record)
 
 

@@ -86,14 +86,16 @@ def end(process: ProcessId | None, *, mark: str, by: signal.Signals = signal.SIG
     if alive(process):
         with suppress(ProcessLookupError):
             os.kill(process.pid, by)
-        clean = _wait_for_end(process, patience)
+        clean = wait_for_end(process, patience)
         if not clean:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-            _wait_for_end(process, patience)
+            wait_for_end(process, patience)
     for orphan in session_of(process, mark=mark):
         with suppress(psutil.NoSuchProcess):
+            found = ProcessId(orphan.pid, orphan.create_time())
             orphan.kill()
+            wait_for_end(found, patience)
     return clean
 
 
@@ -113,7 +115,8 @@ def session_of(process: ProcessId, *, mark: str) -> list[psutil.Process]:
     return found
 
 
-def _wait_for_end(process: ProcessId, seconds: float) -> bool:
+def wait_for_end(process: ProcessId, seconds: float) -> bool:
+    """Whether `process` ends within so many seconds."""
     deadline = time.monotonic() + seconds
     while alive(process):
         if time.monotonic() > deadline:

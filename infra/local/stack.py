@@ -198,7 +198,7 @@ class Stack:
             paths = fetched()[jars.LOCKS[name]] if name in jars.LOCKS else None
             self._server(name, paths).up(say)
         if name == "postgres":
-            postgres.provision(self._admin_url(), self._records["postgres"])
+            postgres.provision(self._admin_url(), self._records["postgres"], exclusive=_external(name) is None)
 
     def _server(self, name: str, paths: list[Path] | None = None) -> Server:
         record, save = self._records[name], self._save
