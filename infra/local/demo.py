@@ -42,7 +42,7 @@ class Person:
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid.uuid4())
         response = self.http.request(method, path, json=body, headers=headers)
-        self.say(f"  {response.status_code}  {method:<6} {path:<42} {does}")
+        self.say(f"  {response.status_code}  {method:<6} {path:<42} {self.name} {does}")
         if response.status_code != expect:
             raise DemoError(f"{method} {path} answered {response.status_code}, not {expect}: {response.text}")
         return response.json() if response.content else None
@@ -129,7 +129,11 @@ class _Story:
             (self.bo, {"amount": 50, "user_id": self.cy.id}, "tops up 50 tokens for Cy"),
         ):
             topup = who.call("POST", "/token-topups", body, does=does, expect=202)
-            who.wait(f"/token-topups/{topup['id']}", lambda seen: seen["status"] == "completed", does="is completed")
+            who.wait(
+                f"/token-topups/{topup['id']}",
+                lambda seen: seen["status"] == "completed",
+                does="the top-up is completed",
+            )
         self.ada.call("GET", "/users/me/balance", does="has 500 tokens")
 
     def _project(self, templates: dict[str, int], services: list[int]) -> str:
@@ -197,7 +201,7 @@ class _Story:
         paid = self.ada.call("POST", path, does="pays 120 tokens", expect=201)
         if paid["tokens_charged"] != 120:
             raise DemoError(f"120 tokens were due, {paid['tokens_charged']} were charged")
-        self.bo.wait("/users/me/balance", lambda seen: seen["tokens"] == 220, does="has 100 + 120 tokens")
+        self.bo.wait("/users/me/balance", lambda seen: seen["tokens"] == 220, does="Bo has 100 + 120 tokens")
 
     def _content(self) -> None:
         self._chapter("The provider writes a blog and an FAQ")
@@ -217,7 +221,7 @@ class _Story:
 
     def _summary(self) -> None:
         self._chapter("What came of it")
-        self.dee.wait("/notifications", lambda seen: len(seen["items"]) >= 1, does="has been told of the steps")
+        self.dee.wait("/notifications", lambda seen: len(seen["items"]) >= 1, does="Dee has been told of the steps")
         for person in self.people:
             tokens = self.http.get("/users/me/balance", headers=person.headers).json()["tokens"]
             told = self.http.get("/notifications", params={"limit": 100}, headers=person.headers).json()["items"]
@@ -245,7 +249,7 @@ class _Story:
 
     def _sign_in(self, person: Person) -> None:
         body = {"email": person.email, "password": self.password}
-        session = person.call("POST", "/sessions", body, does=f"{person.name} signs in", expect=201)
+        session = person.call("POST", "/sessions", body, does="signs in", expect=201)
         person.headers = {"Authorization": f"Bearer {session['access_token']}"}
 
     def _chapter(self, title: str) -> None:
