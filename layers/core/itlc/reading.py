@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from itlc.errors import FieldError, Invalid, Malformed, NotFound, TooLarge
+from itlc.errors import FieldError, Invalid, Malformed, NotFound, TooLarge, invalid
 from itlc.fields import MAX_ID, Input
 from itlc.settings import settings
 
@@ -34,9 +34,22 @@ def read_json(raw: bytes) -> Any:
     if _depth(text) > settings().body_depth:
         raise Invalid(f"The body nests deeper than {settings().body_depth}.")
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise Malformed(f"The body is not JSON: {error}.") from error
+    if "\\ud" in text.lower():
+        _refuse_lone_surrogates(value, "")
+    return value
+
+
+def _refuse_lone_surrogates(value: Any, field: str) -> None:
+    """Half of a surrogate pair is no character: no store keeps it."""
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise invalid(field or "body", "must not contain half of a surrogate pair")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        _refuse_lone_surrogates(name, field)
+        _refuse_lone_surrogates(item, f"{field}.{name}".lstrip("."))
 
 
 def _refuse_constant(name: str) -> None:

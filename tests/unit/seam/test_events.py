@@ -1,0 +1,46 @@
+"""Events as they travel, without any store."""
+
+import json
+import uuid
+
+import pytest
+from itlc.errors import Poison
+from itlc.events import event, read_event
+from itlc.notices import notice
+
+
+def test_an_event_survives_its_journey() -> None:
+    sent = event("topups", "credit", "topup:7", {"tokens": 5}, version=3)
+    assert read_event("topups", sent.body()) == sent
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("{", "not JSON"),
+        ("[]", "schema"),
+        ('{"schema": 2}', "schema"),
+        ({"id": "x"}, "field"),
+        ({"payload": []}, "payload"),
+        ({"type": 7}, "type"),
+        ({"colour": "red"}, "one too many"),
+    ],
+)
+def test_what_can_never_be_an_event_is_poison(change: object, reason: str) -> None:
+    body = change
+    if isinstance(change, dict):
+        body = json.dumps(json.loads(event("topups", "credit", "topup:7", {}).body()) | change)
+    with pytest.raises(Poison, match=reason):
+        read_event("topups", str(body))
+
+
+def test_a_notice_tells_nobody_twice_and_never_its_actor() -> None:
+    payload = notice("order:1", "Hello", users=[3, 2, 3, None, 9], emails=["A@x.org", "a@x.org"], actor_id=9).payload
+    assert payload["user_ids"] == [2, 3]
+    assert payload["emails"] == ["a@x.org"]
+
+
+def test_a_notice_with_a_cause_is_the_same_event_each_time() -> None:
+    first, again, other = (notice("topup:7", "Done", cause=cause).id for cause in ("a", "a", "b"))
+    assert first == again != other
+    assert uuid.UUID(first).version == 5
