@@ -128,6 +128,12 @@ Amount = Annotated[
     ),
 ]
 """Money asked for: above 0, at most two places; a string or a number comes in, a string goes out."""
+AmountSoFar = Annotated[
+    Decimal,
+    PlainSerializer(_show_amount, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+\.\d{2}$", "examples": ["0.00"]}),
+]
+"""Money added up, 0 at first; only ever answered."""
 
 
 def _show_time(moment: datetime) -> str:

@@ -1,0 +1,132 @@
+"""The orders' queries.
+
+Rows are locked `FOR NO KEY UPDATE`: a bid before its order, orders in the order of their ids, a project's progress
+last. Whoever locks in that order never waits in a circle.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, exists, func, insert, literal, select, union_all, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from itlc.orders.model import Status
+from itlc.orders.schemas import OrderQuery, ProjectOrderQuery
+from itlc.orders.tables import checkins, orders, project_progress
+from itlc.paging import Found, PageQuery, cut, keyset
+
+NEWEST = (orders.c.created_at, orders.c.id)
+
+
+def add_order(db: Connection, **fields: Any) -> Row[Any]:
+    """The new order, `created`."""
+    return db.execute(insert(orders).values(**fields).returning(orders)).one()
+
+
+def order(db: Connection, order_id: int) -> Row[Any] | None:
+    """One order, or None."""
+    return db.execute(select(orders).where(orders.c.id == order_id)).one_or_none()
+
+
+def order_for_change(db: Connection, order_id: int) -> Row[Any] | None:
+    """One order, locked until the transaction ends, or None."""
+    return db.execute(select(orders).where(orders.c.id == order_id).with_for_update(key_share=True)).one_or_none()
+
+
+def orders_for_change(db: Connection, order_ids: Iterable[int]) -> Sequence[Row[Any]]:
+    """These orders, locked until the transaction ends, by id."""
+    chosen = select(orders).where(orders.c.id.in_(list(order_ids)))
+    return db.execute(chosen.order_by(orders.c.id).with_for_update(key_share=True)).all()
+
+
+def orders_of_project_for_change(db: Connection, project_id: str) -> Sequence[Row[Any]]:
+    """All orders of a project, locked until the transaction ends, by id."""
+    chosen = select(orders).where(orders.c.project_id == project_id)
+    return db.execute(chosen.order_by(orders.c.id).with_for_update(key_share=True)).all()
+
+
+def change_order(db: Connection, order_id: int, **changes: Any) -> Row[Any]:
+    """The order as it is after the change. Times of what happened to a locked row come from `clock_timestamp()`: the
+    transaction may have begun before an earlier change."""
+    change = update(orders).where(orders.c.id == order_id).values(**changes, updated_at=func.clock_timestamp())
+    return db.execute(change.returning(orders)).one()
+
+
+def orders_of_user(db: Connection, user_id: int, query: OrderQuery) -> Found[Row[Any]]:
+    """A page of the orders in which the user has the role (both when it names none), newest first.
+
+    Each role is one index, walked from the page's position; nobody has both roles in one order.
+    """
+    roles = {"customer": orders.c.user_id == user_id, "provider": orders.c.provider_user_id == user_id}
+    parts = []
+    for role, is_theirs in roles.items():
+        if query.role in (None, role):
+            part = select(orders).where(is_theirs)
+            if query.status is not None:
+                part = part.where(orders.c.status == query.status)
+            parts.append(keyset(part, NEWEST, query).subquery(role))
+    either = union_all(*(select(part) for part in parts)).subquery()
+    newest = select(either).order_by(either.c.created_at.desc(), either.c.id.desc()).limit(query.limit + 1)
+    return cut(db.execute(newest).all(), query, lambda row: (row.created_at, row.id))
+
+
+def orders_of_project(db: Connection, project_id: str, query: ProjectOrderQuery) -> Found[Row[Any]]:
+    """A page of a project's orders, newest first."""
+    statement = select(orders).where(orders.c.project_id == project_id)
+    if query.status is not None:
+        statement = statement.where(orders.c.status == query.status)
+    rows = db.execute(keyset(statement, NEWEST, query)).all()
+    return cut(rows, query, lambda row: (row.created_at, row.id))
+
+
+def has_order_of(db: Connection, user_id: int, service_id: int, statuses: Iterable[Status]) -> bool:
+    """Whether the user has an order of the service in one of these states."""
+    found = exists().where(
+        orders.c.user_id == user_id, orders.c.service_id == service_id, orders.c.status.in_(list(statuses))
+    )
+    return bool(db.execute(select(found)).scalar_one())
+
+
+def project_has_orders(db: Connection, project_id: str) -> bool:
+    """Whether the project has an order, in whatever state."""
+    return bool(db.execute(select(exists().where(orders.c.project_id == project_id))).scalar_one())
+
+
+def add_checkin(db: Connection, **fields: Any) -> Row[Any]:
+    """The new check-in. Its time is taken now, while the order is locked, so that times follow the order's moves."""
+    row = insert(checkins).values(**fields, created_at=func.clock_timestamp())
+    return db.execute(row.returning(checkins)).one()
+
+
+def checkins_of_order(db: Connection, order_id: int, query: PageQuery) -> Found[Row[Any]]:
+    """A page of an order's check-ins, oldest first."""
+    statement = select(checkins).where(checkins.c.order_id == order_id)
+    rows = db.execute(keyset(statement, (checkins.c.created_at, checkins.c.id), query, descending=False)).all()
+    return cut(rows, query, lambda row: (row.created_at, row.id))
+
+
+def progress_for_change(db: Connection, project_id: str) -> Row[Any] | None:
+    """How the project stood, locked until the transaction ends; one new to us is `open`, version 0. None when it has
+    no orders. Its owner is the customer of its orders."""
+    first = select(orders.c.project_id, orders.c.user_id, literal("open"), literal(0))
+    first = first.where(orders.c.project_id == project_id).limit(1)
+    names = ["project_id", "owner_id", "status", "version"]
+    db.execute(upsert(project_progress).from_select(names, first).on_conflict_do_nothing())
+    locked = select(project_progress).where(project_progress.c.project_id == project_id)
+    return db.execute(locked.with_for_update(key_share=True)).one_or_none()
+
+
+def statuses_of_project(db: Connection, project_id: str) -> list[Status]:
+    """Which states the project's orders are in, each once."""
+    statuses = select(orders.c.status).where(orders.c.project_id == project_id).distinct()
+    return list(db.execute(statuses).scalars())
+
+
+def change_progress(db: Connection, project_id: str, status: str) -> int:
+    """Note the project's new status; returns the new version."""
+    change = (
+        update(project_progress)
+        .where(project_progress.c.project_id == project_id)
+        .values(status=status, version=project_progress.c.version + 1, updated_at=func.clock_timestamp())
+    )
+    return int(db.execute(change.returning(project_progress.c.version)).scalar_one())

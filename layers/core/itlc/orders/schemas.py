@@ -1,0 +1,71 @@
+"""What goes into and comes out of the orders' operations."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from itlc.fields import Amount, AmountSoFar, Input, Moment, Text, View
+from itlc.orders.model import CheckinStatus, Status
+from itlc.paging import PageQuery
+
+
+class OrderView(View):
+    """An order, as its customer and its provider see it."""
+
+    id: int
+    user_id: int = Field(description="The customer.")
+    service_id: int
+    project_id: str | None = Field(description="The customer's project that the bid was made for; null for none.")
+    bid_id: int
+    provider_id: int
+    provider_user_id: int = Field(description="The user behind the provider.")
+    amount: Amount
+    status: Status
+    tokens_charged: int | None = Field(description="What the customer paid; null until paid.")
+    refunded_amount: AmountSoFar = Field(description="What was given back so far, in the order's unit.")
+    cancel_reason: str | None
+    cancelled_by: int | None = Field(description="The user who cancelled it.")
+    cancelled_at: Moment | None
+    completed_at: Moment | None
+    paid_at: Moment | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class OrderQuery(PageQuery):
+    """Which of the caller's orders."""
+
+    role: Literal["customer", "provider"] | None = Field(None, description="As which party; both when absent.")
+    status: Status | None = None
+
+
+class ProjectOrderQuery(PageQuery):
+    """Which of a project's orders."""
+
+    status: Status | None = None
+
+
+class CancelOrder(Input):
+    """Why an order is cancelled; both parties can read it."""
+
+    reason: Text
+
+
+class CheckIn(Input):
+    """How the work stands."""
+
+    status: CheckinStatus = Field(
+        description="`started` first, and only first; then `in_progress` and `blocked` as often as one likes; "
+        "`completed` last."
+    )
+    note: Text | None = None
+
+
+class CheckinView(View):
+    """One report of how the work stands."""
+
+    id: int
+    order_id: int
+    status: CheckinStatus
+    note: str | None
+    created_at: Moment
