@@ -89,6 +89,13 @@ class Stores:
         with graph.driver.session() as session:
             return [record.data() for record in session.run(cypher, **parameters)]
 
+    def disconnect(self, role: str) -> int:
+        """End every PostgreSQL connection of a role, as a failing server does; returns how many there were."""
+        url = make_url(self.endpoints.postgres_admin_url).set(drivername="postgresql+pg8000")
+        ended = text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = :role")
+        with create_engine(url).connect() as connection:
+            return int(connection.execute(ended, {"role": role}).scalar_one())
+
     def empty(self) -> None:
         """Delete every row, document, node and message, and begin ids at 1 again."""
         for database in DATABASES:  # DELETE, for it is far quicker on small tables than TRUNCATE
