@@ -240,7 +240,7 @@ def _update(condition: Filter, change: Any, array_filters: Collection[Mapping[st
                 yield _refused(f"a dot in the field name {key!r}", "nest the field in a document")
         return
     given = {path.partition(".")[0] for element in array_filters for path in element}
-    for path, value in _changed_paths(change):
+    for path in _changed_paths(change):
         for part in path.split("."):
             if part.startswith("$[") and part not in ("$[]", "$["):
                 name = part[2:-1]
@@ -257,17 +257,17 @@ def _update(condition: Filter, change: Any, array_filters: Collection[Mapping[st
             yield _refused(f"$pullAll of documents from {path!r}", "use $pull with a condition on a field of theirs")
 
 
-def _changed_paths(change: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _changed_paths(change: Mapping[str, Any]) -> Iterator[str]:
     for operand in change.values():
         if isinstance(operand, Mapping):
-            yield from operand.items()
+            yield from operand
 
 
 def _positional_prefixes(change: Any) -> list[str]:
     """The arrays that `change` changes by the positional `$`: `items` for `items.$.x`."""
     if not isinstance(change, Mapping):
         return []
-    parts = [path.split(".") for path, _ in _changed_paths(change)]
+    parts = [path.split(".") for path in _changed_paths(change)]
     return list(dict.fromkeys(".".join(path[: path.index("$")]) for path in parts if "$" in path))
 
 
