@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from itlc.catalog import repository
 from itlc.stores import postgres
+from sqlalchemy import create_engine
 
 from tests.support.calling import As, Context, Response, nobody, operation
 from tests.support.racing import at_once

@@ -5,6 +5,7 @@ connection per database is enough; it is opened when first used and again when i
 """
 
 import random
+import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,17 +122,13 @@ class Database:
             events.mark_published(connection, ids)
 
     def _live(self) -> Connection:
-        """A connection from the pool, opened anew when the pooled one has been idle and turns out dead."""
+        """A connection from the pool; one that the server has closed, or that has been idle for long and does not
+        answer, is replaced."""
         connection = self.engine.connect()
-        idle_since = connection.info.get("used_at", 0.0)
-        if time.monotonic() - idle_since > 10 and connection.info:  # a fresh one has just proved itself
-            try:
-                connection.exec_driver_sql("SELECT 1")
-                connection.rollback()
-            except DBAPIError:
-                connection.close()
-                self.engine.dispose()
-                connection = self.engine.connect()
+        if connection.info and (_closed_by_server(connection) or not _answers(connection)):
+            connection.invalidate()
+            connection.close()
+            connection = self.engine.connect()
         connection.info["used_at"] = time.monotonic()
         return connection
 
@@ -145,6 +142,28 @@ class Database:
             if is_away(error):
                 raise StoreAway(self.name) from error
             raise
+
+
+def _closed_by_server(connection: Connection) -> bool:
+    """Whether there is something to read where nothing was asked: the server's farewell. Costs no round trip."""
+    socket = getattr(connection.connection.dbapi_connection, "_usock", None)
+    if socket is None:
+        return False
+    poll = select.poll()
+    poll.register(socket, select.POLLIN | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))
+
+
+def _answers(connection: Connection) -> bool:
+    """Whether a connection that was idle for over 10 seconds still answers; a busy one has just proved itself."""
+    if time.monotonic() - connection.info.get("used_at", 0.0) <= 10:
+        return True
+    try:
+        connection.exec_driver_sql("SELECT 1")
+        connection.rollback()
+    except DBAPIError:
+        return False
+    return True
 
 
 def sqlstate(error: DBAPIError) -> str:
