@@ -37,6 +37,7 @@ INDEXES: dict[str, list[tuple[str, list[tuple[str, int]], dict[str, Any]]]] = {
 # In every collection: a request's key once, and the events that wait to be sent.
 SHARED: list[tuple[str, list[tuple[str, int]], dict[str, Any]]] = [
     ("idempotency_key", [("idempotency.key", 1)], {"unique": True, "sparse": True}),
+    ("idempotency_expiry", [("idempotency.expires_at", 1)], {"sparse": True}),
     ("outbox_waiting", [("outbox.claimed_until", 1)], {"sparse": True}),
 ]
 REQUIRED = {

@@ -1,32 +1,45 @@
 """The MongoDB database `itlc_pbfr`: one cached client, and what a write needs without transactions.
 
 A MongoDB write here is one change of one document. What must happen elsewhere travels inside that document, in
-its `outbox` array; an idempotency key and its answer inside the document that the request created.
-No queries here: they are in each domain's `repository.py`.
+its `outbox` array; an idempotency key and its answer inside the document that the request created. Both outlive
+their document, in the collection `bookkeeping`, which also keeps the answers of requests that created none.
+A document counts its changes in `version`, and each change is made of the version that was looked at.
+No domain's queries here: they are in its `repository.py`.
 """
 
 import json
+import random
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, TypeVar
 
+import bson
 from bson import ObjectId
-from pymongo import MongoClient
+from pymongo import MongoClient, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, ExecutionTimeout
 
 from itlc import events
-from itlc.errors import StoreAway
+from itlc.errors import Conflict, NotFound, StoreAway
 from itlc.idempotency import Answer, Key, Replayed
+from itlc.paging import Found, PageQuery
 from itlc.secrets import secret
 from itlc.settings import settings
 
 T = TypeVar("T")
 Document = dict[str, Any]
+
+BOOKKEEPING = "bookkeeping"
+TRIES = 20
+PAGE_BYTES = 1_000_000
+NOT_ANSWERED = {"words": 0, "idempotency": 0, "outbox": 0}
+"""The projection that leaves out what no answer is made of."""
 
 
 @cache
@@ -41,7 +54,7 @@ def database() -> "MongoDatabase[Document]":
         connectTimeoutMS=2000,
         serverSelectionTimeoutMS=3000,
         socketTimeoutMS=8000,
-        w="majority" if "replicaSet" in url else 1,
+        w="majority",
     )
     return client["itlc_pbfr"]
 
@@ -83,7 +96,11 @@ class DocumentStore:
         """Nothing is left to do: the created document carries the answer."""
 
     def keep_refusal(self, key: Key, answer: Answer) -> None:
-        """A refusal creates no document that could carry it; asked again, the request is judged anew."""
+        """See `itlc.idempotency.Store`. A refusal creates no document that could carry it, so it gets one of its own."""
+        with self.read() as documents:
+            if find_answer(documents, key) is None:
+                with suppress(DuplicateKeyError):  # refused twice at the same time: one of the two is kept
+                    documents.database[BOOKKEEPING].insert_one({"idempotency": kept_answer(key, answer)})
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -91,6 +108,14 @@ class DocumentStore:
             yield
         except (ConnectionFailure, ExecutionTimeout) as error:
             raise StoreAway("itlc_pbfr") from error
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to become of a document: the fields to set (none: it stays as it is) and the events of the change."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    emit: tuple[events.Event, ...] = ()
 
 
 class DocumentWriter:
@@ -102,23 +127,21 @@ class DocumentWriter:
         self.key: Key | None = None
         self.answer: Callable[[Any], Answer] | None = None
 
-    def create(self, document: Document, view: Callable[[Document], T], *emit: events.Event) -> T:
-        """Insert `document` (which has its `_id`) with the events it emits, and return its view.
+    def create(self, fields: Document, view: Callable[[Document], T], *emit: events.Event) -> T:
+        """Insert a document of these fields, created now as version 1, with the events it emits; return its view.
 
         Where the request carries an idempotency key, the document carries the key and the answer too. Raises
-        Replayed when a document was created with that key before, KeyReused when that was another request.
+        Replayed when a document was created with that key before, KeyReused when that was another request, and
+        DuplicateKeyError when another unique index refuses the document.
         """
+        moment = now()
+        document = {"_id": ObjectId(), **fields, "created_at": moment, "updated_at": moment, "version": 1}
         result = view(document)
         stored = dict(document)
         if emit:
             stored["outbox"] = [outbox_entry(event) for event in emit]
         if self.key is not None and self.answer is not None:
-            stored["idempotency"] = {
-                "key": self.key.identity,
-                "fingerprint": self.key.fingerprint,
-                "answer": asdict(self.answer(result)),
-                "expires_at": datetime.now(UTC) + timedelta(hours=settings().idempotency_hours),
-            }
+            stored["idempotency"] = kept_answer(self.key, self.answer(result))
         try:
             self.documents.insert_one(stored)
         except DuplicateKeyError:
@@ -128,6 +151,59 @@ class DocumentWriter:
             raise Replayed(earlier) from None
         self.note_emitted(document["_id"], *emit)
         return result
+
+    def change(self, where: Document, what: str, decide: Callable[[Document], Change]) -> Document:
+        """Change the one document that matches `where`, and return it as it is afterwards.
+
+        `decide` sees the document and says what is to become of it, or raises. When somebody else changes the
+        document in the meantime, `decide` is asked again about the new one, so nobody's change is lost. Raises
+        NotFound (there is no such `what`), and Conflict when others keep changing it.
+        """
+        for attempt in range(TRIES):
+            before = self._present(where, what, NOT_ANSWERED)
+            change = decide(before)
+            if not change.fields:
+                return before
+            update: Document = {"$set": {**change.fields, "updated_at": now()}, "$inc": {"version": 1}}
+            if change.emit:
+                update["$push"] = {"outbox": {"$each": [outbox_entry(event) for event in change.emit]}}
+            after = self.documents.find_one_and_update(
+                same_version(before), update, projection=NOT_ANSWERED, return_document=ReturnDocument.AFTER
+            )
+            if after is not None:
+                self.note_emitted(after["_id"], *change.emit)
+                return after
+            _step_aside(attempt)
+        raise _too_busy(what)
+
+    def remove(self, where: Document, what: str, allow: Callable[[Document], None]) -> None:
+        """Delete the one document that matches `where`, unless `allow`, which sees it, raises.
+
+        Raises NotFound (there is no such `what`), and Conflict when others keep changing it.
+        """
+        for attempt in range(TRIES):
+            document = self._present(where, what)
+            allow(document)
+            # Copied first: should the deletion not follow, the copy repeats what the document says, and that is
+            # harmless, for an answer is the same and an event is applied once.
+            self._outlive(document)
+            if self.documents.delete_one(same_version(document)).deleted_count:
+                return
+            _step_aside(attempt)
+        raise _too_busy(what)
+
+    def _present(self, where: Document, what: str, projection: Mapping[str, int] | None = None) -> Document:
+        document = self.documents.find_one(where, projection)
+        if document is None:
+            raise NotFound(f"There is no such {what}.")
+        return document
+
+    def _outlive(self, document: Document) -> None:
+        """Keep a document's idempotency key and its waiting events, which are promises beyond its deletion."""
+        kept = {name: document[name] for name in ("idempotency", "outbox") if document.get(name)}
+        if kept:
+            with suppress(DuplicateKeyError):  # deleted twice at the same time: the other copied it
+                self.documents.database[BOOKKEEPING].replace_one({"_id": document["_id"]}, kept, upsert=True)
 
     def note_emitted(self, object_id: ObjectId, *emitted: events.Event) -> None:
         """Have these events, which are in that document's outbox, sent after the write."""
@@ -140,19 +216,100 @@ class DocumentWriter:
                 take_out(self.documents, object_id, event.id)
 
 
+def now() -> datetime:
+    """The present moment, to the millisecond, as MongoDB keeps it."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def same_version(document: Document) -> Document:
+    """The filter that matches `document` as long as nobody has changed it."""
+    return {"_id": document["_id"], "version": document["version"]}
+
+
+def _step_aside(attempt: int) -> None:
+    """Wait a moment, capped and jittered: those who clashed should not meet again."""
+    time.sleep(random.uniform(0, min(0.1, 0.002 * 2**attempt)))  # noqa: S311
+
+
+def _too_busy(what: str) -> Conflict:
+    return Conflict(f"Others keep changing this {what}; try again shortly.")
+
+
+def newest(documents: "Collection[Document]", where: Document, query: PageQuery) -> Found[Document]:
+    """A page of the documents that match `where`, newest first, without the fields that no answer is made of.
+
+    It begins after the query's position, by an index that ends in (created_at, _id), and may be shorter than the
+    query's limit where documents are long: it ends at about a megabyte, so that it fits into a Lambda's response.
+    """
+    conditions = [where]
+    if query.after is not None:
+        created_at, last_id = query.after[0], ObjectId(query.after[1])
+        # The first condition bounds the walk along the index, the second passes over those already shown.
+        conditions.append({"created_at": {"$lte": created_at}})
+        conditions.append({"$or": [{"created_at": {"$lt": created_at}}, {"_id": {"$lt": last_id}}]})
+    cursor = documents.find({"$and": conditions}, NOT_ANSWERED, batch_size=20)
+    found: list[Document] = []
+    size = 0
+    with cursor.sort([("created_at", -1), ("_id", -1)]).limit(query.limit + 1) as rows:
+        for row in rows:
+            if len(found) == query.limit or size > PAGE_BYTES:
+                return Found(found, _position(found[-1]))
+            found.append(row)
+            size += len(bson.encode(row))
+    return Found(found)
+
+
+def _position(document: Document) -> tuple[datetime, str]:
+    return document["created_at"], str(document["_id"])
+
+
+def kept_answer(key: Key, answer: Answer) -> Document:
+    """The `idempotency` field of a document: a request's key, what it asked for, and its answer."""
+    return {
+        "key": key.identity,
+        "caller": key.caller,
+        "fingerprint": key.fingerprint,
+        "answer": asdict(answer),
+        "expires_at": datetime.now(UTC) + timedelta(hours=settings().idempotency_hours),
+    }
+
+
 def find_answer(documents: "Collection[Document]", key: Key) -> Answer | None:
-    """The answer that a document keeps under the key; an expired key is taken off its document."""
-    found = documents.find_one({"idempotency.key": key.identity}, {"idempotency": 1})
-    if found is None:
-        return None
-    kept: Mapping[str, Any] = found["idempotency"]
-    if kept["expires_at"] < datetime.now(UTC):
-        documents.update_one(
-            {"_id": found["_id"], "idempotency.expires_at": kept["expires_at"]}, {"$unset": {"idempotency": ""}}
-        )
-        return None
-    key.check(kept["fingerprint"])
-    return Answer(**kept["answer"])
+    """The answer kept under the key, by a document of this collection or in the bookkeeping; an expired key is
+    taken off. Raises KeyReused when the key was used for another request."""
+    for collection in (documents, documents.database[BOOKKEEPING]):
+        found = collection.find_one({"idempotency.key": key.identity}, {"idempotency": 1})
+        if found is None:
+            continue
+        kept: Mapping[str, Any] = found["idempotency"]
+        if kept["expires_at"] > datetime.now(UTC):
+            key.check(kept["fingerprint"])
+            return Answer(**kept["answer"])
+        _take_off_key(collection, found)
+    return None
+
+
+def _take_off_key(documents: "Collection[Document]", found: Document) -> None:
+    spent = {"_id": found["_id"], "idempotency.expires_at": found["idempotency"]["expires_at"]}
+    documents.update_one(spent, {"$unset": {"idempotency": ""}})
+
+
+def purge_keys(documents: "Collection[Document]", limit: int) -> int:
+    """Take up to `limit` keys whose time is over off the documents of one collection; returns how many."""
+    spent = documents.find(
+        {"idempotency.expires_at": {"$lt": datetime.now(UTC)}}, {"idempotency.expires_at": 1}, limit=limit
+    ).to_list()
+    for found in spent:
+        _take_off_key(documents, found)
+    return len(spent)
+
+
+def purge_bookkeeping() -> int:
+    """Delete what is left of deleted documents once it holds neither a key nor a waiting event; returns how many."""
+    with bookkeeping.read() as documents:
+        nothing_waits = {"$or": [{"outbox": {"$exists": False}}, {"outbox": []}]}
+        return documents.delete_many({"$and": [{"idempotency": {"$exists": False}}, nothing_waits]}).deleted_count
 
 
 def outbox_entry(event: events.Event) -> Document:
@@ -171,35 +328,38 @@ def take_out(documents: "Collection[Document]", object_id: ObjectId, event_id: s
 
 
 def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int]:
-    """Send waiting events of one collection's documents; returns how many were waiting and how many were sent."""
-    now = datetime.now(UTC)
-    sent = waiting = 0
-    due = {"outbox.claimed_until": {"$lt": now}}
-    for document in documents.find(due, {"outbox": 1}).limit(limit):
+    """Send waiting events of up to `limit` documents of one collection, passing over those that another relay holds;
+    returns how many were waiting and how many were sent."""
+    moment = datetime.now(UTC)
+    waiting = 0
+    claimed: list[tuple[ObjectId, events.Event]] = []
+    for document in documents.find({"outbox.claimed_until": {"$lt": moment}}, {"outbox": 1}).limit(limit):
         for entry in document["outbox"]:
-            if entry["claimed_until"] >= now:
-                continue
-            waiting += 1
-            claimed = documents.update_one(
-                {
-                    "_id": document["_id"],
-                    "outbox": {"$elemMatch": {"id": entry["id"], "claimed_until": entry["claimed_until"]}},
-                },
-                {"$set": {"outbox.$[entry].claimed_until": now + events.CLAIM}},
-                array_filters=[{"entry.id": entry["id"]}],
-            )
-            if not claimed.modified_count:
-                continue
-            event = events.Event(id=entry["id"], **json.loads(entry["event"]))
-            if events.send([event]):
-                take_out(documents, document["_id"], event.id)
-                sent += 1
-    return waiting, sent
+            if entry["claimed_until"] < moment:
+                waiting += 1
+                if _claim(documents, document["_id"], entry):
+                    claimed.append((document["_id"], events.Event(id=entry["id"], **json.loads(entry["event"]))))
+    sent = events.send([event for _, event in claimed])
+    for object_id, event in claimed:
+        if event.id in sent:
+            take_out(documents, object_id, event.id)
+    return waiting, len(sent)
+
+
+def _claim(documents: "Collection[Document]", object_id: ObjectId, entry: Document) -> bool:
+    """Whether this relay got hold of the event, for half a minute."""
+    unclaimed = {"$elemMatch": {"id": entry["id"], "claimed_until": entry["claimed_until"]}}
+    claimed = documents.update_one(
+        {"_id": object_id, "outbox": unclaimed},
+        {"$set": {"outbox.$[entry].claimed_until": datetime.now(UTC) + events.CLAIM}},
+        array_filters=[{"entry.id": entry["id"]}],
+    )
+    return claimed.modified_count == 1
 
 
 def object_id(text: str) -> ObjectId | None:
-    """The ObjectId that `text` spells (24 hexadecimal digits), or None."""
-    return ObjectId(text) if ObjectId.is_valid(text) else None
+    """The ObjectId that `text` spells as it is given out (24 hexadecimal digits, lower case), or None."""
+    return ObjectId(text) if re.fullmatch(r"[0-9a-f]{24}", text) else None
 
 
 projects = DocumentStore("projects")
@@ -207,5 +367,6 @@ blogs = DocumentStore("blogs")
 faqs = DocumentStore("faqs")
 ratings = DocumentStore("ratings")
 reviews = DocumentStore("reviews")
+bookkeeping = DocumentStore(BOOKKEEPING)
 
-STORES = (projects, blogs, faqs, ratings, reviews)
+STORES = (projects, blogs, faqs, ratings, reviews, bookkeeping)

@@ -186,5 +186,14 @@ def claim(transaction: GraphTransaction, limit: int = 100) -> list[events.Event]
     return [events.Event(id=record["id"], **json.loads(record["event"])) for record in records]
 
 
+def purge_keys(transaction: GraphTransaction, limit: int) -> int:
+    """Remove up to `limit` idempotency keys whose time is over; returns how many."""
+    gone = transaction.one(
+        "MATCH (k:IdempotencyKey) WHERE k.expires_at < datetime() WITH k LIMIT $limit DELETE k RETURN count(*) AS gone",
+        limit=limit,
+    )
+    return int(gone["gone"]) if gone else 0
+
+
 keys = GraphKeys()
 graph = Graph()

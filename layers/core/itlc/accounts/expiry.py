@@ -1,0 +1,41 @@
+"""Sessions, refresh tokens and password resets that are over: what removes them, a bounded batch at a time."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, func, or_, select
+
+from itlc.accounts.tables import password_resets, refresh_tokens, sessions
+from itlc.settings import settings
+
+# Kept for a day after their end, for whoever has to look into it.
+KEPT = timedelta(days=1)
+
+
+def purge_sessions(db: Connection, limit: int) -> int:
+    """Remove up to `limit` sessions that ended or ran out over a day ago, with their refresh tokens; returns how
+    many."""
+    over = func.now() - KEPT
+    old = select(sessions.c.id).where(or_(sessions.c.ended_at < over, sessions.c.expires_at < over)).limit(limit)
+    return db.execute(delete(sessions).where(sessions.c.id.in_(old))).rowcount
+
+
+def purge_refresh_tokens(db: Connection, limit: int) -> int:
+    """Remove up to `limit` tokens spent longer ago than a session lives unrefreshed; returns how many."""
+    over = func.now() - timedelta(days=settings().refresh_token_days)
+    old = select(refresh_tokens.c.hash).where(refresh_tokens.c.spent_at < over).limit(limit)
+    return db.execute(delete(refresh_tokens).where(refresh_tokens.c.hash.in_(old))).rowcount
+
+
+def purge_resets(db: Connection, limit: int) -> int:
+    """Remove up to `limit` password resets that were used or ran out over a day ago; returns how many."""
+    over = func.now() - KEPT
+    old = (
+        select(password_resets.c.hash)
+        .where(or_(password_resets.c.used_at < over, password_resets.c.expires_at < over))
+        .limit(limit)
+    )
+    return db.execute(delete(password_resets).where(password_resets.c.hash.in_(old))).rowcount
+
+
+PURGES: tuple[Callable[[Connection, int], int], ...] = (purge_sessions, purge_refresh_tokens, purge_resets)
