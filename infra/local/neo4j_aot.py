@@ -19,6 +19,7 @@ from infra.local.server import Record
 
 SECONDS_TO_START = 180
 SECONDS_TO_WRITE = 300
+KEPT = 3  # caches, of 140 MB each: other checkouts have theirs in the same folder
 
 
 def make(state_dir: Path) -> Path:
@@ -52,9 +53,9 @@ def make(state_dir: Path) -> Path:
             child.kill()
             child.wait()
             part.unlink(missing_ok=True)
-    for old in cache.parent.glob("neo4j-*.aot"):
-        if old != cache:
-            old.unlink(missing_ok=True)
+    by_age = sorted(cache.parent.glob("neo4j-*.aot"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in by_age[KEPT:]:
+        old.unlink(missing_ok=True)
     return cache
 
 

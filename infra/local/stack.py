@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import sys
 import threading
 import urllib.parse
@@ -121,29 +120,27 @@ class Stack:
         Raises StackError when one had to be killed, after all have ended.
         """
         with self._locked(lambda _: None):
-            self._end_background()
-            servers = [self._server(name) for name in NAMES]
-            ran = [server for server in servers if process.alive(server.record.process)]
-            with ThreadPoolExecutor(len(NAMES)) as pool:
-                clean = dict(zip(NAMES, pool.map(Server.down, servers), strict=True))
-            for server in ran:
-                if not clean[server.name]:
-                    raise server.fail(
-                        "it did not end when asked to, and was killed",
-                        "nothing at once: what it had acknowledged is kept, and `itlc up` starts it again",
-                    )
-            return [server.name for server in ran]
+            ran, killed = self._end_all()
+        for server in killed:
+            raise server.fail(
+                "it did not end when asked to, and was killed",
+                "nothing at once: what it had acknowledged is kept, and `itlc up` starts it again",
+            )
+        return [server.name for server in ran]
 
     def clean(self) -> None:
-        """End everything and delete the stack's data, logs and records."""
-        with suppress(StackError):
-            self.down()
-        for name in ("data", "logs"):
-            shutil.rmtree(self.state_dir / name, ignore_errors=True)
-        for name in ("stack.json", "stack.lock"):
-            (self.state_dir / name).unlink(missing_ok=True)
-        with suppress(OSError):  # others may keep something there
-            self.state_dir.rmdir()
+        """End everything and delete the stack's data, logs and records.
+
+        Raises StackError, and deletes nothing, when a damaged record leaves it unknown what runs.
+        """
+        with self._locked(lambda _: None):
+            self._end_all()
+            for name in ("data", "logs"):
+                shutil.rmtree(self.state_dir / name, ignore_errors=True)
+            for name in ("stack.json", "stack.lock"):
+                (self.state_dir / name).unlink(missing_ok=True)
+            with suppress(OSError):  # others may keep something there
+                self.state_dir.rmdir()
 
     def status(self) -> list[PartStatus]:
         """Each server as it is now."""
@@ -261,10 +258,15 @@ class Stack:
             state_dir=self.state_dir,
         )
 
-    def _end_background(self) -> None:
-        process.end(self._background, mark=str(self.state_dir), by=signal.SIGTERM, patience=5)
+    def _end_all(self) -> tuple[list[Server], list[Server]]:
+        """End what runs. Gives the servers that ran, and those of them that had to be killed."""
+        process.end(self._background, mark=str(self.state_dir), patience=5)
         self._background = None
-        self._save()
+        servers = [self._server(name) for name in NAMES]
+        ran = [server for server in servers if process.alive(server.record.process)]
+        with ThreadPoolExecutor(len(NAMES)) as pool:
+            clean = list(pool.map(Server.down, servers))
+        return ran, [server for server, well in zip(servers, clean, strict=True) if not well]
 
     @contextmanager
     def _locked(self, say: Say) -> Iterator[None]:
