@@ -1,0 +1,19 @@
+"""The rules of accounts. No I/O."""
+
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 128
+SIGNED_OUT, PASSWORD_CHANGED, TOKEN_REUSED, ADMIN_CHANGED = (
+    "signed_out",
+    "password_changed",
+    "token_reused",
+    "admin_changed",
+)
+"""Why a session ended."""
+
+
+def weakness(password: str, email: str) -> str | None:
+    """Why a password of fitting length may not be the one of the user with this e-mail address, or None if it may."""
+    if len(set(password)) == 1:
+        return "must not be one character over and over"
+    if password.casefold() == email.partition("@")[0].casefold():
+        return "must not be the name in the e-mail address"
+    return None
