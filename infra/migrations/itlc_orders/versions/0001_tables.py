@@ -56,11 +56,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("about", sa.String(length=128), nullable=False),
         sa.Column("event_id", sa.Uuid(), nullable=False),
-        sa.Column("read_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("notifications_of_user", "notifications", ["user_id", "created_at", "id"], unique=False)
-    op.create_index("notifications_old", "notifications", ["read_at"], unique=False, postgresql_where="read_status")
+    op.create_index("notifications_old", "notifications", ["created_at"], unique=False, postgresql_where="read_status")
     op.create_index("notifications_once", "notifications", ["event_id", "user_id"], unique=True)
     op.create_index(
         "notifications_unread",

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, Uuid
 
-from itlc.stores.bookkeeping import TIMESTAMP, created_at
+from itlc.stores.bookkeeping import created_at
 from itlc.stores.postgres import orders as database
 
 notifications = Table(
@@ -15,7 +15,6 @@ notifications = Table(
     created_at(),
     Column("about", String(128), nullable=False),
     Column("event_id", Uuid, nullable=False),
-    Column("read_at", TIMESTAMP),
     Index("notifications_of_user", "user_id", "created_at", "id"),
     Index("notifications_once", "event_id", "user_id", unique=True),
 )
@@ -26,4 +25,4 @@ Index(
     notifications.c.id,
     postgresql_where=notifications.c.read_status.is_(False),
 )
-Index("notifications_old", notifications.c.read_at, postgresql_where=notifications.c.read_status)
+Index("notifications_old", notifications.c.created_at, postgresql_where=notifications.c.read_status)

@@ -1,0 +1,46 @@
+"""What goes into and comes out of the notifications' operations, and what a notice on the queue holds."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from itlc.fields import Email, Id, Input, LongText, Moment, View
+from itlc.paging import PageQuery
+
+
+class Notice(BaseModel):
+    """The payload of an event of type `notice`, as `itlc.notices.notice` makes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    message: LongText
+    user_ids: list[Id]
+    emails: list[Email]
+    actor_id: Id | None
+
+
+class NotificationView(View):
+    """Something that a user was told."""
+
+    id: int
+    user_id: int
+    message: str
+    about: str = Field(description="What it is about, for instance `order:12`.")
+    read_status: bool
+    created_at: Moment
+
+
+class NotificationQuery(PageQuery):
+    """Which of the caller's notifications."""
+
+    read_status: bool | None = Field(None, description="Read ones, or unread ones; all when absent.")
+
+
+class MarkNotification(Input):
+    """Whether it was read."""
+
+    read_status: bool = False
+
+
+class UnreadCount(View):
+    """How many notifications the caller has not read."""
+
+    unread_count: int
