@@ -1,4 +1,8 @@
-"""The collections of `itlc_pbfr`: an index for every list and look-up, a validator for every field of the design."""
+"""The collections of `itlc_pbfr`: an index for every list and look-up, a validator for every field of the design.
+
+A list's index ends in NEWEST, its order, so that a page is one walk along it from the cursor's position. That holds
+for a list by words too: MongoDB walks the entries of one of them, and looks at each document for the others.
+"""
 
 from typing import Any
 
@@ -10,31 +14,33 @@ INDEXES: dict[str, list[tuple[str, list[tuple[str, int]], dict[str, Any]]]] = {
     "projects": [
         ("of_owner", [("owner_id", 1), *NEWEST], {}),
         ("of_owner_by_status", [("owner_id", 1), ("status", 1), *NEWEST], {}),
-        ("of_owner_by_word", [("owner_id", 1), ("words", 1)], {}),
+        ("of_owner_by_word", [("owner_id", 1), ("words", 1), *NEWEST], {}),
     ],
     "blogs": [
         ("newest", NEWEST, {}),
         ("of_provider", [("provider_id", 1), *NEWEST], {}),
         ("of_user", [("user_id", 1)], {}),
-        ("by_word", [("words", 1)], {}),
+        ("by_word", [("words", 1), *NEWEST], {}),
     ],
     "faqs": [
         ("newest", NEWEST, {}),
         ("of_provider", [("provider_id", 1), *NEWEST], {}),
         ("of_user", [("user_id", 1)], {}),
-        ("by_word", [("words", 1)], {}),
+        ("by_word", [("words", 1), *NEWEST], {}),
     ],
     "ratings": [
         ("of_order", [("order_id", 1)], {"unique": True}),
         ("of_service", [("service_id", 1), *NEWEST], {}),
+        ("of_service_by_rating", [("service_id", 1), ("rating", 1)], {}),
         ("of_user", [("user_id", 1)], {}),
     ],
     "reviews": [
         ("of_service", [("service_id", 1), *NEWEST], {}),
         ("of_user", [("user_id", 1)], {}),
     ],
+    "bookkeeping": [("of_caller", [("idempotency.caller", 1)], {"sparse": True})],
 }
-# In every collection: a request's key once, and the events that wait to be sent.
+# In every collection: a request's key once, when keys expire, and the events that wait to be sent.
 SHARED: list[tuple[str, list[tuple[str, int]], dict[str, Any]]] = [
     ("idempotency_key", [("idempotency.key", 1)], {"unique": True, "sparse": True}),
     ("idempotency_expiry", [("idempotency.expires_at", 1)], {"sparse": True}),
@@ -58,7 +64,9 @@ def upgrade(database: "Database[dict[str, Any]]") -> None:
             database.create_collection(collection)
         for name, keys, options in [*indexes, *SHARED]:
             database[collection].create_index(keys, name=name, **options)
-        fields = REQUIRED[collection]
+        fields = REQUIRED.get(collection)
+        if fields is None:
+            continue
         schema = {
             "bsonType": "object",
             "required": [*fields],

@@ -61,6 +61,10 @@ Name = Annotated[str, *_Clean, AfterValidator(_one_line), Field(min_length=1, ma
 """One line, 1 to 200 characters."""
 Text = Annotated[str, *_Clean, Field(min_length=1, max_length=10_000)]
 """Text, 1 to 10,000 characters."""
+TextOrBlank = Annotated[
+    str, BeforeValidator(_one_kind_of_string), AfterValidator(_clean), AfterValidator(str.strip), Field(max_length=10_000)
+]
+"""Text of at most 10,000 characters, or none."""
 LongText = Annotated[str, *_Clean, Field(min_length=1, max_length=100_000)]
 """An article, 1 to 100,000 characters."""
 Words = Annotated[str, *_Clean, Field(min_length=1, max_length=200, description="Words that must all occur.")]
@@ -166,7 +170,7 @@ def tokens_of(amount: Decimal, rate: Decimal) -> int:
 
 
 def search_words(text: str) -> list[str]:
-    """The folded words of `text` (no case, no accents), for a multikey index: at most 500, each once, sorted."""
-    folded = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(character for character in folded if not unicodedata.combining(character))
-    return sorted(set(re.findall(r"\w+", plain)))[:500]
+    """The folded words of `text` (no case, no accents, the first 64 characters of each), for a multikey index: each
+    once, in order of appearance."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    return list(dict.fromkeys(word[:64] for word in re.findall(r"\w+", plain)))

@@ -22,6 +22,11 @@ class IfMatch:
         self.wanted = None if header is None else [tag.strip().removeprefix("W/") for tag in header.split(",")]
 
     def check(self, view: Any) -> None:
-        """Raise PreconditionFailed when the request named other versions than that of `view`, the present one."""
-        if self.wanted is not None and "*" not in self.wanted and etag(view) not in self.wanted:
+        """Raise PreconditionFailed when the request named other versions than that of `view`, the present one; any
+        version is another where there is none (`view` is None)."""
+        if self.wanted is None:
+            return
+        if view is None:
+            raise PreconditionFailed("There is no version of it yet: leave out If-Match to make the first.")
+        if "*" not in self.wanted and etag(view) not in self.wanted:
             raise PreconditionFailed("It has changed since you read it. Read it again, then repeat your change.")

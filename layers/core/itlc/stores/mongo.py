@@ -296,20 +296,19 @@ def _take_off_key(documents: "Collection[Document]", found: Document) -> None:
 
 
 def purge_keys(documents: "Collection[Document]", limit: int) -> int:
-    """Take up to `limit` keys whose time is over off the documents of one collection; returns how many."""
+    """Take up to `limit` keys whose time is over off the documents of one collection; returns how many.
+
+    What is left of deleted documents goes once it holds neither a key nor a waiting event.
+    """
     spent = documents.find(
         {"idempotency.expires_at": {"$lt": datetime.now(UTC)}}, {"idempotency.expires_at": 1}, limit=limit
     ).to_list()
     for found in spent:
         _take_off_key(documents, found)
-    return len(spent)
-
-
-def purge_bookkeeping() -> int:
-    """Delete what is left of deleted documents once it holds neither a key nor a waiting event; returns how many."""
-    with bookkeeping.read() as documents:
+    if documents.name == BOOKKEEPING:
         nothing_waits = {"$or": [{"outbox": {"$exists": False}}, {"outbox": []}]}
-        return documents.delete_many({"$and": [{"idempotency": {"$exists": False}}, nothing_waits]}).deleted_count
+        documents.delete_many({"$and": [{"idempotency": {"$exists": False}}, nothing_waits]})
+    return len(spent)
 
 
 def outbox_entry(event: events.Event) -> Document:
