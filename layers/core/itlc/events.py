@@ -115,6 +115,14 @@ def first_time(handle: Connection, consumer: str, event: Event) -> bool:
     return handle.execute(row).rowcount == 1
 
 
+def applied(handle: Connection, consumer: str, event: Event) -> bool:
+    """Whether `consumer` applied `event` before: for an effect outside of every store, such as a mail, which is noted
+    in the inbox (`first_time`) once it has succeeded."""
+    table = handle.info["database"].inbox
+    found = select(table.c.message_id).where(table.c.consumer == consumer, table.c.message_id == uuid.UUID(event.id))
+    return handle.execute(found).one_or_none() is not None
+
+
 def send(events: Sequence[Event]) -> set[str]:
     """Send events to their queues, ten at a time; returns the ids of those that the queues took."""
     sent: set[str] = set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 
-QUEUES = ("notifications", "topups", "payments", "projects", "ratings", "erasures")
+QUEUES = ("notifications", "topups", "payments", "projects", "ratings", "emails", "erasures")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,13 @@ class Settings:
     """How long an access token lives."""
     refresh_token_days: int = 30
     """How long a session lives without being refreshed."""
+    reset_minutes: int = 30
+    """How long the token of a password reset can be used."""
+    reset_page: str = ""
+    """Where a front end asks for the new password; the mail links to it with `?token=…`. Empty: the mail has the
+    token alone, for whoever calls the API."""
+    mail_sender: str = "no-reply@itlc.example"
+    """From whom mails come: an address or domain that SES has verified."""
     idempotency_hours: int = 24
     """How long an idempotency key is remembered."""
     body_bytes: int = 256 * 1024
