@@ -1,24 +1,31 @@
 """Driving the queues by hand: everything that was sent is delivered to the operation that consumes it."""
 
 import os
+from functools import cache
 from typing import Any
 
 from itlc.aws import client
 
-from tests.support.calling import deliver, operations
+from tests.support.calling import FUNCTIONS, deliver, operation
+
+
+@cache
+def consumers() -> dict[str, str]:
+    """The operation that consumes each queue. Only those that consume any are imported."""
+    names = [path.stem for path in sorted(FUNCTIONS.glob("*/*.py")) if "@app.consumes(" in path.read_text()]
+    return {queue: name for name in names if (queue := operation(name).queue)}
 
 
 def drain(limit: int = 50) -> int:
     """Deliver what waits in the queues, and what that sends, until all are empty; returns how many messages."""
-    consumers = {app.queue: name for name, app in operations().items() if app.queue}
     delivered = 0
     for _ in range(limit):
-        batch = [(queue, message) for queue in consumers for message in _receive(queue)]
+        batch = [(queue, message) for queue in consumers() for message in _receive(queue)]
         if not batch:
             return delivered
         for queue, message in batch:
-            failed = deliver(consumers[queue], message["Body"])
-            assert not failed, f"{consumers[queue]} failed on {message['Body']}"
+            failed = deliver(consumers()[queue], message["Body"])
+            assert not failed, f"{consumers()[queue]} failed on {message['Body']}"
             _delete(queue, message)
             delivered += 1
     raise AssertionError(f"the queues are not empty after {limit} rounds")
