@@ -5,6 +5,7 @@ orders database notes and emits what it always does.
 """
 
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from tests.support.calling import As
@@ -89,3 +90,13 @@ def order_in(
         return order_id
 
     return postgres.orders.write(make)
+
+
+def member(name: str, *, admin: bool = False) -> As:
+    """Somebody with an account, but without a session or a password that works: quicker than `people.person`."""
+    from itlc.accounts import repository
+    from itlc.stores import postgres
+
+    email = f"{name.lower()}@example.org"
+    row = postgres.users.write(partial(repository.add_user, name=name, email=email, password="none"))
+    return As(int(row.id), is_admin=admin)
