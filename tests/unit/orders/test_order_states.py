@@ -1,6 +1,6 @@
 """The order's states, check-ins, and how a project stands by its orders."""
 
-from itertools import pairwise, product
+from itertools import product
 from typing import get_args
 
 import pytest
@@ -57,13 +57,9 @@ def test_checkins_are_started_once_first_then_any_then_completed_once_last(row: 
         taken = True
     except Conflict:
         taken = False
-    shape = (
-        not row
-        or row[0] == "started"
-        and "started" not in row[1:]
-        and all(earlier != "completed" for earlier, _ in pairwise(row))
-    )
-    assert taken == shape
+    starts_once = row[:1] in ([], ["started"]) and "started" not in row[1:]
+    ends_once = "completed" not in row[:-1]
+    assert taken == (starts_once and ends_once)
     if taken:
         assert status == ("created" if not row else "completed" if row[-1] == "completed" else "in_progress")
 
@@ -74,7 +70,7 @@ def test_there_is_no_checkin_after_the_work_has_ended(status: Status) -> None:
 
 
 def test_a_refused_checkin_names_those_that_are_possible() -> None:
-    with pytest.raises(Conflict, match=r"`completed` is not possible: the order is created.*check in `started`, cancel"):
+    with pytest.raises(Conflict, match="`completed` is not possible: the order is created.*: check in `started`"):
         model.after_checkin("created", "completed")
     with pytest.raises(Conflict, match=r"Nothing is possible now"):
         model.after_checkin("cancelled", "started")
