@@ -1,6 +1,8 @@
 """The rules of accounts. No I/O."""
 
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 128
+MOST_OPEN_RESETS = 5
+"""A user gets no further mail while so many reset tokens are open, so that nobody can flood a mailbox."""
 SIGNED_OUT, PASSWORD_CHANGED, TOKEN_REUSED, ADMIN_CHANGED = (
     "signed_out",
     "password_changed",
