@@ -99,14 +99,16 @@ def relative(path: str, target: str) -> str:
     return "../" * (path.strip("/").count("/")) + target
 
 
-def standing_headers(request_id: str) -> dict[str, str]:
-    """The headers of every response: the request's id, CORS, and that nothing is to be cached."""
+def with_standing_headers(own: dict[str, str], request_id: str) -> dict[str, str]:
+    """A response's own headers with those of every response: the request's id, CORS, and that nothing is to be
+    cached. `Vary` names what either says."""
     headers = {
         "X-Request-Id": request_id,
         "Access-Control-Allow-Origin": settings().cors_origin,
         "Access-Control-Expose-Headers": EXPOSED,
         "Cache-Control": "no-store",
+        **own,
     }
     if settings().cors_origin != "*":
-        headers["Vary"] = "Origin"
+        headers["Vary"] = ", ".join(filter(None, ("Origin", own.get("Vary"))))
     return headers

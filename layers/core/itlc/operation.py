@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from itlc import events, telemetry
 from itlc.access import Caller, Rule
-from itlc.answers import Reply, answer, problem, standing_headers
+from itlc.answers import Reply, answer, problem, with_standing_headers
 from itlc.errors import (
     Conflict,
     Forbidden,
@@ -35,6 +35,7 @@ from itlc.errors import (
     Unauthenticated,
 )
 from itlc.idempotency import Answer, Key, Replayed, Store, fingerprint
+from itlc.negotiation import preferred
 from itlc.paging import PageQuery, read_cursor
 from itlc.preconditions import IfMatch
 from itlc.reading import NoBody, read_body, read_json, read_path, read_query
@@ -156,6 +157,11 @@ class Operation(Chalice):
     def key(self) -> Key | None:
         """The request's idempotency key, for work that spans several transactions."""
         return self._current.key
+
+    @property
+    def content_type(self) -> str:
+        """The one of the route's content types that the request's `Accept` header prefers."""
+        return preferred(self._request.headers.get("accept"), self._current.route.content_types)
 
     @property
     def _request(self) -> Request:
@@ -293,7 +299,7 @@ class Operation(Chalice):
                 self._call = None
                 events.request_id.reset(token)
             line.update(status=given.status, user_id=caller, failed=given.status >= 500)
-        return Response(given.body, {**standing_headers(request_id), **given.headers}, given.status)
+        return Response(given.body, {**with_standing_headers(given.headers, request_id)}, given.status)
 
     def _answer(self, route: Route, ids: dict[str, str], request_id: str) -> Answer:
         request = self._request

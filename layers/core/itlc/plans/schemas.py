@@ -1,0 +1,88 @@
+"""What goes into and comes out of the plans' operations."""
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from itlc.fields import Email, Input, Moment, Text, TextOrBlank, View
+from itlc.paging import PageQuery
+from itlc.plans.model import MAX_ADDRESSES, MAX_DEPENDENCIES, MAX_STEPS
+
+StepNumber = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+Hours = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Personnel = Annotated[
+    list[Email],
+    Field(max_length=MAX_ADDRESSES, description="Addresses; whoever of them is a user is told what becomes of it."),
+]
+Dependencies = Annotated[
+    list[StepNumber],
+    Field(max_length=MAX_DEPENDENCIES, description="The numbers of the steps that have to be complete first."),
+]
+
+
+class StepInput(Input):
+    """A step of a plan."""
+
+    step_number: StepNumber
+    description: Text
+    requirements: TextOrBlank
+    notified_personnel: Personnel
+    depends_on: Dependencies
+    duration_hours: Hours = 1.0
+
+
+PlanInput = Annotated[list[StepInput], Field(max_length=MAX_STEPS)]
+"""A whole plan: its steps, in any order, numbered 1 to n."""
+
+
+class AddStep(StepInput):
+    """A step to insert at `step_number`, which moves the one there and those after it up by one. `depends_on` names
+    the numbers as they were before."""
+
+
+class ChangeStep(Input):
+    """Any of a step's writable fields."""
+
+    description: Text = Field(default="")
+    requirements: TextOrBlank = Field(default="")
+    notified_personnel: Personnel = Field(default=[])
+    depends_on: Dependencies = Field(default=[])
+    duration_hours: Hours = Field(default=1.0)
+
+
+class StepView(View):
+    """A step, as the order's customer and provider see it."""
+
+    id: UUID
+    order_id: int
+    step_number: int
+    description: str
+    requirements: str
+    notified_personnel: list[str]
+    depends_on: list[int] = Field(description="Step numbers, lowest first.")
+    duration_hours: float
+    created_at: Moment
+    completed_at: Moment | None = Field(description="null while the step is open.")
+
+
+class StepQuery(PageQuery):
+    """Which page of an order's steps."""
+
+
+class PlanRevision(View):
+    """Which state of an order's plan; the list's ETag is made of it."""
+
+    order_id: int
+    revision: int
+
+
+class PlanView(View):
+    """How an order's plan hangs together and how far it is. All numbers are step numbers."""
+
+    progress: float = Field(ge=0, le=1, description="The share of steps that are complete.")
+    ready: list[int] = Field(description="Open, with all dependencies complete.")
+    blocked: list[int] = Field(description="Open, with a dependency that is not complete.")
+    layers: list[list[int]] = Field(description="Steps by the length of the longest chain before them.")
+    critical_path: list[int] = Field(description="The chain of steps that takes longest, done or not.")
+    duration_hours: float = Field(description="How long the critical path takes.")
