@@ -1,12 +1,14 @@
 """The catalogue's queries."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from itlc.catalog.model import OFFERED
 from itlc.catalog.schemas import ProviderQuery, ServiceQuery
-from itlc.catalog.tables import providers, services
+from itlc.catalog.tables import providers, service_ratings, services
 from itlc.paging import Found, cut, keyset
 
 
@@ -64,6 +66,12 @@ def service_for_change(db: Connection, service_id: int) -> Row[Any] | None:
     return db.execute(locked).one_or_none()
 
 
+def offered_among(db: Connection, service_ids: Sequence[int]) -> set[int]:
+    """Those of the services that exist and are offered."""
+    offered = select(services.c.id).where(services.c.id.in_(service_ids), services.c.status == OFFERED)
+    return set(db.execute(offered).scalars())
+
+
 def change_service(db: Connection, service_id: int, changes: dict[str, Any]) -> Row[Any]:
     """The service as it is after the change."""
     change = update(services).where(services.c.id == service_id).values(**changes, updated_at=func.now())
@@ -80,6 +88,24 @@ def find_services(db: Connection, query: ServiceQuery) -> Found[Row[Any]]:
     first = services.c.rating_average if query.sort == "rating" else services.c.created_at
     rows = db.execute(keyset(statement, (first, services.c.id), query)).all()
     return cut(rows, query, lambda row: (getattr(row, first.name), row.id))
+
+
+def rating(db: Connection, order_id: int) -> Row[Any] | None:
+    """What an order's rating says of its service, as far as it is known here, or None."""
+    return db.execute(select(service_ratings).where(service_ratings.c.order_id == order_id)).one_or_none()
+
+
+def keep_rating(db: Connection, *, order_id: int, service_id: int, rating: int, version: int) -> None:
+    """Note what an order's rating says, in place of what it said before."""
+    row = upsert(service_ratings).values(order_id=order_id, service_id=service_id, rating=rating, version=version)
+    new = {"rating": rating, "version": version}
+    db.execute(row.on_conflict_do_update(index_elements=["order_id"], set_=new))
+
+
+def add_to_ratings(db: Connection, service_id: int, *, count: int, sum: int) -> None:
+    """Add to how many ratings a service has, and to their sum. It does not count as a change of the service."""
+    more = {"rating_count": services.c.rating_count + count, "rating_sum": services.c.rating_sum + sum}
+    db.execute(update(services).where(services.c.id == service_id).values(**more))
 
 
 def _with_owner() -> Any:

@@ -1,11 +1,13 @@
 """What happens in the catalogue: who becomes a provider, what is offered, changed, withdrawn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import IntegrityError
 
+from itlc import audit
 from itlc.access import Caller
 from itlc.catalog import repository
 from itlc.catalog.model import OFFERED, WITHDRAWN
@@ -56,10 +58,14 @@ def change_provider(
     caller.must_own("provider profile", row.user_id)
     if_match.check(ProviderView.model_validate(row))
     changes = request.model_dump(exclude_unset=True)
+    if not changes:
+        return ProviderView.model_validate(row)
     try:
-        changed = repository.change_provider(db, provider_id, changes) if changes else row
+        changed = repository.change_provider(db, provider_id, changes)
     except IntegrityError as error:
         raise _taken(error) from error
+    if caller.id != row.user_id:  # name and address are personal: the record says that they changed, not how
+        audit.record(db, caller.id, "change_provider", f"provider:{provider_id}", after={"changed": sorted(changes)})
     return ProviderView.model_validate(changed)
 
 
@@ -68,6 +74,13 @@ def provider_id_of(user_id: int) -> int | None:
     with postgres.catalog.read() as db:
         row = repository.provider_of_user(db, user_id)
     return None if row is None else int(row.id)
+
+
+def provider_of(user_id: int) -> ProviderView | None:
+    """The user's provider profile, or None. Opens `itlc_api` itself."""
+    with postgres.catalog.read() as db:
+        row = repository.provider_of_user(db, user_id)
+    return None if row is None else ProviderView.model_validate(row)
 
 
 def publish(
@@ -103,14 +116,14 @@ def change_service(
     if row.status == WITHDRAWN:
         raise Conflict("This service was withdrawn: it can no longer be changed.")
     changes = request.model_dump(exclude_unset=True)
-    return view(repository.change_service(db, service_id, changes) if changes else row)
+    return view(_changed(db, row, "change_service", changes, caller) if changes else row)
 
 
 def withdraw_service(db: Connection, service_id: int, *, caller: Caller, if_match: IfMatch) -> None:
     """Take a service off the market; once withdrawn it stays so. Raises NotFound, Forbidden, PreconditionFailed."""
     row = _own_service(db, service_id, caller, if_match)
     if row.status == OFFERED:
-        repository.change_service(db, service_id, {"status": WITHDRAWN})
+        _changed(db, row, "withdraw_service", {"status": WITHDRAWN}, caller)
 
 
 @dataclass(frozen=True)
@@ -124,27 +137,41 @@ class OfferedService:
     status: str
 
 
-def find_service(service_id: int) -> OfferedService:
-    """A service for another domain, withdrawn or not. Opens `itlc_api` itself. Raises NotFound."""
+def find_service(service_id: int, field: str | None = None) -> OfferedService:
+    """A service for another domain, withdrawn or not. Opens `itlc_api` itself. Raises NotFound, or Invalid where a
+    body's `field` named it."""
     with postgres.catalog.read() as db:
-        row = _there(repository.service(db, service_id), "service")
-    return OfferedService(row.id, row.name, row.provider_id, row.provider_user_id, row.status)
+        row = repository.service(db, service_id)
+    if row is None and field is not None:
+        raise invalid(field, f"there is no service {service_id}")
+    return _facts(_there(row, "service"))
 
 
 def offered_service(service_id: int, field: str | None = None) -> OfferedService:
     """A service that can be bid on or used. Opens `itlc_api` itself. Raises NotFound, or Conflict when it was
     withdrawn; where a body's `field` named it, Invalid for both."""
-    try:
-        service = find_service(service_id)
-    except NotFound as error:
-        if field is None:
-            raise
-        raise invalid(field, f"there is no service {service_id}") from error
+    service = find_service(service_id, field)
     if service.status != OFFERED:
         if field is not None:
             raise invalid(field, f"service {service_id} was withdrawn")
         raise Conflict("This service was withdrawn.")
     return service
+
+
+def all_offered(service_ids: Sequence[int], field: str) -> None:
+    """Raise Invalid, for the body's `field`, unless each of these services exists and is offered. Opens `itlc_api`
+    itself."""
+    if not service_ids:
+        return
+    with postgres.catalog.read() as db:
+        offered = repository.offered_among(db, service_ids)
+    missing = [str(service_id) for service_id in service_ids if service_id not in offered]
+    if missing:
+        raise invalid(field, f"not on offer: {', '.join(missing)}")
+
+
+def _facts(row: Row[Any]) -> OfferedService:
+    return OfferedService(row.id, row.name, row.provider_id, row.provider_user_id, row.status)
 
 
 def view(row: Row[Any]) -> ServiceView:
@@ -159,6 +186,14 @@ def _own_service(db: Connection, service_id: int, caller: Caller, if_match: IfMa
     caller.must_own("service", row.provider_user_id)
     if_match.check(view(row))
     return row
+
+
+def _changed(db: Connection, row: Row[Any], action: str, changes: dict[str, Any], caller: Caller) -> Row[Any]:
+    """The service after the change, which goes on record where an administrator made it in the provider's place."""
+    if caller.id != row.provider_user_id:
+        before = {name: getattr(row, name) for name in changes}
+        audit.record(db, caller.id, action, f"service:{row.id}", before=before, after=changes)
+    return repository.change_service(db, row.id, changes)
 
 
 def _there(row: Row[Any] | None, what: str) -> Row[Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from itlc import audit
 from itlc.errors import NotFound, invalid
 from itlc.paging import Found
 from itlc.preconditions import IfMatch
@@ -12,9 +13,11 @@ from itlc.templates import repository
 from itlc.templates.schemas import ChangeTemplate, KeepTemplate, TemplateQuery, TemplateType, TemplateView
 
 
-def keep(db: Connection, request: KeepTemplate) -> TemplateView:
+def keep(db: Connection, request: KeepTemplate, *, actor_id: int) -> TemplateView:
     """The new template."""
-    return TemplateView.model_validate(repository.add(db, **request.model_dump()))
+    row = repository.add(db, **request.model_dump())
+    audit.record(db, actor_id, "keep_template", f"template:{row.id}", after=request.model_dump())
+    return TemplateView.model_validate(row)
 
 
 def read(db: Connection, template_id: int) -> TemplateView:
@@ -27,18 +30,26 @@ def find(db: Connection, query: TemplateQuery) -> Found[TemplateView]:
     return repository.find(db, query).map(TemplateView.model_validate)
 
 
-def change(db: Connection, template_id: int, request: ChangeTemplate, *, if_match: IfMatch) -> TemplateView:
+def change(
+    db: Connection, template_id: int, request: ChangeTemplate, *, actor_id: int, if_match: IfMatch
+) -> TemplateView:
     """The template after the change. Raises NotFound, PreconditionFailed."""
     row = _there(repository.one_for_change(db, template_id))
     if_match.check(TemplateView.model_validate(row))
     changes = request.model_dump(exclude_unset=True)
-    return TemplateView.model_validate(repository.change(db, template_id, changes) if changes else row)
+    if not changes:
+        return TemplateView.model_validate(row)
+    before = {name: getattr(row, name) for name in changes}
+    audit.record(db, actor_id, "change_template", f"template:{template_id}", before=before, after=changes)
+    return TemplateView.model_validate(repository.change(db, template_id, changes))
 
 
-def remove(db: Connection, template_id: int, *, if_match: IfMatch) -> None:
+def remove(db: Connection, template_id: int, *, actor_id: int, if_match: IfMatch) -> None:
     """Delete a template. Raises NotFound, PreconditionFailed."""
     row = _there(repository.one_for_change(db, template_id))
     if_match.check(TemplateView.model_validate(row))
+    before = {name: getattr(row, name) for name in KeepTemplate.model_fields}
+    audit.record(db, actor_id, "remove_template", f"template:{template_id}", before=before)
     repository.remove(db, template_id)
 
 
