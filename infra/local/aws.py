@@ -35,6 +35,8 @@ class Aws(Server):
             "AUTH": "false",
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),
+            # In the queues' addresses; "localhost" may mean ::1, where nobody listens.
+            "MINISTACK_HOST": "127.0.0.1",
             "MINISTACK_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "PERSIST_STATE": keep,

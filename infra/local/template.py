@@ -19,7 +19,7 @@ MOST_POLICIES = 7
 _EVERY_STORE = frozenset().union(*STORES.values())
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """YAML with CloudFormation's short forms (`!Ref`, `!GetAtt`, `!Sub` …), as the long ones that JSON knows."""
 
 
@@ -30,7 +30,7 @@ def _long_form(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
     else:
-        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+        value = loader.construct_mapping(node, deep=True)
     if tag == "GetAtt" and isinstance(value, str):
         value = value.split(".", 1)
     return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
