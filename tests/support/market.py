@@ -100,3 +100,15 @@ def member(name: str, *, admin: bool = False) -> As:
     email = f"{name.lower()}@example.org"
     row = postgres.users.write(partial(repository.add_user, name=name, email=email, password="none"))
     return As(int(row.id), is_admin=admin)
+
+
+def project_of(owner: As, name: str = "A new garden") -> str:
+    """The id of a new project of theirs."""
+    from itlc.access import Caller
+    from itlc.projects.schemas import CreateProject
+    from itlc.projects.service import create_project
+    from itlc.stores import mongo
+
+    request = CreateProject(name=name, description=f"{name}, at last.")
+    make = partial(create_project, request=request, caller=Caller(owner.user_id), template=None)
+    return mongo.projects.write(make).id

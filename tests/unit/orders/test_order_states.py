@@ -70,7 +70,7 @@ def test_there_is_no_checkin_after_the_work_has_ended(status: Status) -> None:
 
 
 def test_a_refused_checkin_names_those_that_are_possible() -> None:
-    with pytest.raises(Conflict, match="`completed` is not possible: the order is created.*: check in `started`"):
+    with pytest.raises(Conflict, match=r"`completed` is not possible: the order is created.*: check in `started`"):
         model.after_checkin("created", "completed")
     with pytest.raises(Conflict, match=r"Nothing is possible now"):
         model.after_checkin("cancelled", "started")
