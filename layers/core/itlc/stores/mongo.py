@@ -96,7 +96,7 @@ class DocumentStore:
         """Nothing is left to do: the created document carries the answer."""
 
     def keep_refusal(self, key: Key, answer: Answer) -> None:
-        """See `itlc.idempotency.Store`. A refusal creates no document that could carry it, so it gets one of its own."""
+        """See `itlc.idempotency.Store`. A refusal creates no document to carry it, so it gets one of its own."""
         with self.read() as documents:
             if find_answer(documents, key) is None:
                 with suppress(DuplicateKeyError):  # refused twice at the same time: one of the two is kept
