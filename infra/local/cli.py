@@ -16,6 +16,7 @@ COMMANDS = (
     "down",
     "status",
     "logs",
+    "admin",
 )
 
 app = typer.Typer(
