@@ -5,6 +5,7 @@ last. Whoever locks in that order never waits in a circle.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, insert, literal, select, union_all, update
@@ -103,6 +104,14 @@ def checkins_of_order(db: Connection, order_id: int, query: PageQuery) -> Found[
     statement = select(checkins).where(checkins.c.order_id == order_id)
     rows = db.execute(keyset(statement, (checkins.c.created_at, checkins.c.id), query, descending=False)).all()
     return cut(rows, query, lambda row: (row.created_at, row.id))
+
+
+def checkins_since(db: Connection, order_id: int, since: datetime | None, *, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` of an order's check-ins from that time on (from the first, where it is None), oldest first."""
+    statement = select(checkins).where(checkins.c.order_id == order_id)
+    if since is not None:
+        statement = statement.where(checkins.c.created_at >= since)
+    return db.execute(statement.order_by(checkins.c.created_at, checkins.c.id).limit(limit)).all()
 
 
 def progress_for_change(db: Connection, project_id: str) -> Row[Any] | None:

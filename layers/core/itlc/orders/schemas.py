@@ -69,3 +69,19 @@ class CheckinView(View):
     status: CheckinStatus
     note: str | None
     created_at: Moment
+
+
+Happening = Literal["bid", "order", "step_defined", "checkin", "step_completed", "payment", "refund", "cancellation"]
+
+
+class TimelineEntry(View):
+    """Something that happened to an order. What does not belong to its kind is null."""
+
+    kind: Happening
+    at: Moment
+    id: int | str = Field(description="Of the bid, order, check-in, step, payment or refund.")
+    status: str | None = Field(None, description="Of a check-in, a payment, a refund.")
+    amount: AmountSoFar | None = Field(None, description="Of the bid, the order, a refund.")
+    tokens: int | None = Field(None, description="What a payment or refund moves.")
+    step_number: int | None = Field(None, description="Of a step.")
+    text: str | None = Field(None, description="A bid's message, a check-in's note, a cancellation's reason.")
