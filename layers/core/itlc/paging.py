@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
@@ -94,11 +95,23 @@ def cut(rows: Sequence[T], query: PageQuery, position: Callable[[T], Position]) 
 
 
 def _plain(value: Any) -> Any:
-    return {"t": value.isoformat()} if isinstance(value, datetime) else value
+    match value:
+        case datetime():
+            return {"t": value.isoformat()}
+        case Decimal():
+            return {"d": str(value)}
+        case _:
+            return value
 
 
 def _rich(value: Any) -> Any:
-    return datetime.fromisoformat(value["t"]) if isinstance(value, dict) else value
+    match value:
+        case {"t": text}:
+            return datetime.fromisoformat(text)
+        case {"d": text}:
+            return Decimal(text)
+        case _:
+            return value
 
 
 def _signature(text: bytes, scope: str) -> bytes:
