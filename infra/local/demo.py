@@ -13,8 +13,9 @@ from typing import Any
 
 import httpx
 
+from infra.local.server import Say
+
 PATIENCE = 30.0  # seconds for what a queue does in its own time
-Say = Callable[[str], None]
 
 
 class DemoError(Exception):

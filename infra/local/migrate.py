@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -18,16 +18,11 @@ from neo4j import GraphDatabase
 from pymongo import MongoClient
 from sqlalchemy import Connection, create_engine, make_url, text
 
+from infra.local.server import Say
 from infra.local.stack import Endpoints
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 ADVISORY_LOCK = 4_817_001  # any number, the same for all who migrate
-
-
-class Say(Protocol):
-    """Prints one line of progress."""
-
-    def __call__(self, text: str) -> None: ...
 
 
 def migrate(endpoints: Endpoints, say: Say) -> None:
