@@ -10,6 +10,7 @@ from typing import Any
 
 from itlc.settings import QUEUES
 from itlc.stores.postgres import DATABASES
+from neo4j import GraphDatabase
 from pymongo import MongoClient
 from sqlalchemy import Integer, Table, create_engine, make_url, text
 
@@ -69,6 +70,12 @@ class Stores:
             )
             for name, credentials in endpoints.postgres.items()
         }
+        self.neo4j = GraphDatabase.driver(
+            endpoints.neo4j_uri,
+            auth=(endpoints.neo4j_user, endpoints.neo4j_password),
+            notifications_min_severity="OFF",
+            telemetry_disabled=True,
+        )
         self.mongo: MongoClient[dict[str, Any]] = MongoClient(endpoints.mongodb_url, tz_aware=True)
         self.aws = {name: aws_client(endpoints, name) for name in ("sqs",)}
 
@@ -84,9 +91,7 @@ class Stores:
 
     def graph(self, cypher: str, **parameters: Any) -> list[dict[str, Any]]:
         """What a Cypher query returns."""
-        from itlc.stores.neo4j import graph
-
-        with graph.driver.session() as session:
+        with self.neo4j.session() as session:
             return [record.data() for record in session.run(cypher, **parameters)]
 
     def disconnect(self, role: str) -> int:
