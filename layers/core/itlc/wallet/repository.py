@@ -1,0 +1,177 @@
+"""The wallet's queries, by database: the ledger (`itlc_users`), payments and refunds (`itlc_orders`), top-ups
+(`itlc_tokens`).
+
+`users.tokens` is the ledger's: of the accounts' table, this is the column that is written here, and nowhere else.
+"""
+
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, union_all, update
+
+from itlc.accounts.tables import users
+from itlc.paging import Found, PageQuery, cut, keyset
+from itlc.wallet.tables import payment_orders, payments, refunds, token_topups, transfers
+
+# The ledger
+
+
+def holders_for_change(db: Connection, user_ids: Collection[int]) -> dict[int, Row[Any]]:
+    """The balances of these users (erased ones too), locked in the order of their ids until the transaction ends."""
+    if not user_ids:
+        return {}
+    chosen = select(users.c.id, users.c.tokens, users.c.erased_at).where(users.c.id.in_(user_ids))
+    rows: Sequence[Any] = db.execute(chosen.order_by(users.c.id).with_for_update(key_share=True)).all()
+    return {row.id: row for row in rows}
+
+
+def balance(db: Connection, user_id: int) -> int | None:
+    """A user's balance; None when there is no such user, or no longer."""
+    alive = select(users.c.tokens).where(users.c.id == user_id, users.c.erased_at.is_(None))
+    return db.execute(alive).scalar_one_or_none()
+
+
+def set_balance(db: Connection, user_id: int, tokens: int) -> None:
+    """What a locked user's transfers add up to now. `updated_at` is about their profile, and stays."""
+    db.execute(update(users).where(users.c.id == user_id).values(tokens=tokens))
+
+
+def transfers_made(db: Connection, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, Row[Any]]:
+    """Those of these transfers that were made, by id."""
+    rows = db.execute(select(transfers).where(transfers.c.id.in_(ids))).all()
+    return {row.id: row for row in rows}
+
+
+def add_transfer(db: Connection, **fields: Any) -> Row[Any]:
+    """The new transfer."""
+    return db.execute(insert(transfers).values(**fields).returning(transfers)).one()
+
+
+def held_in(db: Connection, escrows: Collection[str]) -> dict[str, int]:
+    """What was paid into these escrows, by their names."""
+    if not escrows:
+        return {}
+    filled = select(transfers.c.credit_account, transfers.c.tokens).where(transfers.c.credit_account.in_(escrows))
+    return {row.credit_account: row.tokens for row in db.execute(filled)}
+
+
+def transfers_of_user(db: Connection, user_id: int, query: PageQuery) -> Found[Row[Any]]:
+    """A page of a user's transfers, newest first. Each side is one index, walked from the page's position."""
+    sides = (transfers.c.debit_user_id, transfers.c.credit_user_id)
+    parts = [
+        keyset(select(transfers).where(side == user_id), [transfers.c.sequence], query).subquery() for side in sides
+    ]
+    either = union_all(*(select(part) for part in parts)).subquery()
+    newest = select(either).order_by(either.c.sequence.desc()).limit(query.limit + 1)
+    return cut(db.execute(newest).all(), query, lambda row: (row.sequence,))
+
+
+# Payments
+
+
+def add_payment(db: Connection, orders: Sequence[dict[str, Any]], **fields: Any) -> None:
+    """A new payment of these orders: for each `order_id`, `tokens`, `provider_user_id`."""
+    db.execute(insert(payments).values(**fields))
+    db.execute(insert(payment_orders), [{"payment_id": fields["id"], **order} for order in orders])
+
+
+def payment_for_change(db: Connection, payment_id: uuid.UUID) -> Row[Any] | None:
+    """One payment, locked until the transaction ends, or None."""
+    chosen = select(payments).where(payments.c.id == payment_id)
+    return db.execute(chosen.with_for_update(key_share=True)).one_or_none()
+
+
+def orders_of_payment(db: Connection, payment_id: uuid.UUID) -> Sequence[Row[Any]]:
+    """Which orders a payment covers, by their ids. They never change."""
+    covered = select(payment_orders).where(payment_orders.c.payment_id == payment_id)
+    return db.execute(covered.order_by(payment_orders.c.order_id)).all()
+
+
+def end_payment(db: Connection, payment_id: uuid.UUID, status: str, balance: int | None = None) -> None:
+    """Note how a payment ended; after a declined one its orders may be paid again."""
+    end = update(payments).where(payments.c.id == payment_id)
+    db.execute(end.values(status=status, balance=balance, settled_at=func.clock_timestamp()))
+    if status == "declined":
+        free = update(payment_orders).where(payment_orders.c.payment_id == payment_id)
+        db.execute(free.values(declined=True))
+
+
+def rate_paid(db: Connection, order_id: int) -> Decimal | None:
+    """The rate at which an order was paid, or None when it was not."""
+    found = (
+        select(payments.c.rate)
+        .join(payment_orders, payment_orders.c.payment_id == payments.c.id)
+        .where(payment_orders.c.order_id == order_id, payment_orders.c.declined.is_(False))
+    )
+    return db.execute(found).scalar_one_or_none()
+
+
+# Refunds
+
+
+def refund_under_way(db: Connection, order_id: int) -> bool:
+    """Whether a refund of the order has not ended yet."""
+    running = select(refunds.c.id).where(refunds.c.order_id == order_id, refunds.c.status == "refunding")
+    return db.execute(running).one_or_none() is not None
+
+
+def add_refund(db: Connection, **fields: Any) -> Row[Any]:
+    """The new refund."""
+    return db.execute(insert(refunds).values(**fields).returning(refunds)).one()
+
+
+def refund(db: Connection, refund_id: uuid.UUID) -> Row[Any] | None:
+    """One refund, or None."""
+    return db.execute(select(refunds).where(refunds.c.id == refund_id)).one_or_none()
+
+
+def end_refund(db: Connection, refund_id: uuid.UUID, status: str) -> Row[Any] | None:
+    """The refund, ended; None when it had ended before."""
+    running = (refunds.c.id == refund_id, refunds.c.status == "refunding")
+    end = update(refunds).where(*running).values(status=status, settled_at=func.clock_timestamp())
+    return db.execute(end.returning(refunds)).one_or_none()
+
+
+# Top-ups
+
+
+def add_topup(db: Connection, **fields: Any) -> Row[Any]:
+    """The new top-up, pending."""
+    return db.execute(insert(token_topups).values(**fields).returning(token_topups)).one()
+
+
+def topup(db: Connection, topup_id: int) -> Row[Any] | None:
+    """One top-up, or None."""
+    return db.execute(select(token_topups).where(token_topups.c.id == topup_id)).one_or_none()
+
+
+def topups_of(db: Connection, user_id: int, query: PageQuery) -> Found[Row[Any]]:
+    """A page of the top-ups that a user gets or made, newest first."""
+    newest_first = (token_topups.c.created_at, token_topups.c.id)
+    gets = select(token_topups).where(token_topups.c.user_id == user_id)
+    made = select(token_topups).where(token_topups.c.made_by == user_id, token_topups.c.user_id != user_id)
+    parts = [keyset(part, newest_first, query).subquery() for part in (gets, made)]
+    either = union_all(*(select(part) for part in parts)).subquery()
+    newest = select(either).order_by(either.c.created_at.desc(), either.c.id.desc()).limit(query.limit + 1)
+    return cut(db.execute(newest).all(), query, lambda row: (row.created_at, row.id))
+
+
+def end_topup(db: Connection, topup_id: int, status: str, failure: str | None) -> Row[Any] | None:
+    """The top-up, ended; None when it had ended before."""
+    pending = (token_topups.c.id == topup_id, token_topups.c.status == "pending")
+    end = update(token_topups).where(*pending)
+    end = end.values(status=status, failure=failure, settled_at=func.clock_timestamp())
+    return db.execute(end.returning(token_topups)).one_or_none()
+
+
+def stuck_topups(db: Connection, older_than: timedelta, after_id: int, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` top-ups that have been pending for longer than that, by id, from `after_id` on."""
+    stuck = select(token_topups).where(
+        token_topups.c.status == "pending",
+        token_topups.c.created_at < func.now() - older_than,
+        token_topups.c.id > after_id,
+    )
+    return db.execute(stuck.order_by(token_topups.c.id).limit(limit)).all()

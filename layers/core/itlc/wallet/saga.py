@@ -1,0 +1,118 @@
+"""Work that spans databases: a chain of steps, each one transaction in one database, tied together by events.
+
+A step applies one event and emits those that follow from it, in the same transaction; the inbox sees to it that it
+does so once. Ids of events are derived from what they follow from. So the steps may be run by whoever holds an event:
+the request that began the work, at once, and the queue, as often as it likes.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy import Connection, select
+
+from itlc import events
+from itlc.errors import Poison
+from itlc.events import Event
+from itlc.stores.postgres import Database
+
+
+class Payload(BaseModel):
+    """What an event of a saga says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Said = TypeVar("Said", bound=Payload)
+
+
+def said(kind: type[Said], event: Event) -> Said:
+    """What `event` says. Raises Poison when it says something else."""
+    try:
+        return kind.model_validate(event.payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Poison(f"the payload of a `{event.type}` cannot be read: {field}: {first['msg']}") from error
+
+
+def first_event(queue: str, type: str, about: str, payload: Payload, *, id: uuid.UUID) -> Event:
+    """The event that begins a saga; its `id` comes from its cause."""
+    return events.event(queue, type, about, payload.model_dump(mode="json"), id=id)
+
+
+def then(before: Event, type: str, payload: Payload, *, part: str = "") -> Event:
+    """An event that follows from `before`: the same each time. `part` tells several of one type apart."""
+    return events.event(
+        before.queue, type, before.aggregate, payload.model_dump(mode="json"), id=_id_after(before, type, part)
+    )
+
+
+def _id_after(before: Event, type: str, part: str = "") -> uuid.UUID:
+    return uuid.uuid5(uuid.UUID(before.id), f"{type}{part}")
+
+
+Work = Callable[[Connection, Event], Sequence[Event]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done with one type of event: `work(db, event)` in one transaction of `store` returns what follows."""
+
+    store: Database
+    work: Work
+
+
+@dataclass(frozen=True)
+class Saga:
+    """The steps of one kind of work, by the type of their event. `consumer` is the queue operation that runs them."""
+
+    consumer: str
+    steps: Mapping[str, Step]
+
+    def apply(self, event: Event) -> Sequence[Event]:
+        """Do the one step that `event` asks for, and return what follows from it.
+
+        Where it was done before, nothing is done; what followed then is returned, as far as it is still known.
+        Raises Poison for what can never be done, StoreAway when the step's database is away.
+        """
+        step = self.steps.get(event.type)
+        if step is None:
+            raise Poison(f"there is no event type {event.type!r} in the queue {event.queue!r}")
+
+        def transaction(db: Connection) -> Sequence[Event]:
+            if not events.first_time(db, self.consumer, event):
+                return self._followed(db, event)
+            following = step.work(db, event)
+            for one in following:
+                events.emit(db, one)
+            return following
+
+        return step.store.write(transaction)
+
+    def run(self, event: Event) -> None:
+        """Do the step that `event` asks for, and all that follow from it."""
+        waiting = [event]
+        while waiting:
+            waiting.extend(self.apply(waiting.pop(0)))
+
+    def _followed(self, db: Connection, event: Event) -> list[Event]:
+        outbox = db.info["database"].outbox
+        possible = [_id_after(event, type) for type in self.steps]
+        rows = db.execute(select(outbox).where(outbox.c.id.in_(possible)))
+        return [_as_event(row) for row in rows]
+
+
+def _as_event(row: Any) -> Event:
+    return Event(
+        queue=row.queue,
+        type=row.type,
+        aggregate=row.aggregate,
+        payload=row.payload,
+        id=str(row.id),
+        created_at=row.created_at.isoformat(),
+        aggregate_version=row.aggregate_version,
+        request_id=row.request_id,
+    )

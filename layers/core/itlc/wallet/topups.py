@@ -1,0 +1,205 @@
+"""Top-ups: asked for in `itlc_tokens`, credited in the ledger (`itlc_users`), settled in `itlc_tokens`.
+
+    top_up ──credit──▶ ledger ──credited──▶ completed
+                          └─────refused───▶ failed
+
+One that stays pending for too long is closed: the ledger is asked what became of it, and takes note that a late
+`credit` is not to be applied any more.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import Connection, Row
+
+from itlc import audit, events
+from itlc.access import Caller
+from itlc.accounts.service import was_user
+from itlc.catalog.service import provider_id_of
+from itlc.errors import Forbidden, NotFound, Poison
+from itlc.events import Event
+from itlc.notices import notice
+from itlc.operation import Deadline
+from itlc.paging import Found
+from itlc.settings import settings
+from itlc.stores import postgres
+from itlc.wallet import ledger, repository
+from itlc.wallet.model import TOPUPS, Move, Reason, account_of, cause_id, failed_topup, why_not
+from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
+from itlc.wallet.schemas import TopUp, TopupQuery, TopupView
+
+CONSUMER = "process_topups"
+BATCH = 100
+
+
+class Credit(Payload):
+    """Tokens are to be credited."""
+
+    topup_id: int = Field(ge=1)
+    user_id: int = Field(ge=1)
+    tokens: int = Field(ge=1)
+    made_by: int
+
+
+class Credited(Payload):
+    """They were."""
+
+    topup_id: int
+
+
+class Refused(Payload):
+    """They could not be."""
+
+    topup_id: int
+    reason: Reason
+
+
+def recipient(request: TopUp, *, caller: Caller) -> int:
+    """The id of the user who gets the tokens. Opens the stores that it asks itself.
+
+    Raises Forbidden when the caller names another without being a provider, NotFound for a user who never was.
+    """
+    if request.user_id in (None, caller.id):
+        return caller.id
+    if provider_id_of(caller.id) is None:
+        raise Forbidden("Only providers top up for others: become one with POST /providers.")
+    if not was_user(request.user_id):
+        raise NotFound(f"There is no user {request.user_id}.")
+    return request.user_id
+
+
+def top_up(db: Connection, request: TopUp, *, user_id: int, caller: Caller) -> TopupView:
+    """The new top-up, pending, and on its way to the ledger."""
+    row = repository.add_topup(db, user_id=user_id, amount=request.amount, made_by=caller.id)
+    events.emit(db, _credit(row))
+    return TopupView.model_validate(row)
+
+
+def read_topup(db: Connection, topup_id: int, *, caller: Caller) -> TopupView:
+    """A top-up that the caller made or gets; an administrator may read any. Raises NotFound."""
+    row = repository.topup(db, topup_id)
+    if row is None or not caller.is_one_of(row.user_id, row.made_by):
+        raise NotFound("There is no such top-up.")
+    return TopupView.model_validate(row)
+
+
+def list_topups(db: Connection, query: TopupQuery, *, caller: Caller) -> Found[TopupView]:
+    """A page of the top-ups that the caller made or gets, newest first."""
+    return repository.topups_of(db, caller.id, query).map(TopupView.model_validate)
+
+
+# The steps
+
+
+def credit(db: Connection, event: Event) -> Sequence[Event]:
+    """In the ledger: credit the tokens, unless the user is erased or the balance would be too full.
+
+    Raises Poison for a user who never was.
+    """
+    asked = said(Credit, event)
+    holders = repository.holders_for_change(db, [asked.user_id])
+    if asked.user_id not in holders:
+        raise Poison(f"there is no user {asked.user_id}")
+    reason = why_not(holders, {asked.user_id: asked.tokens})
+    if reason is not None:
+        return [then(event, "refused", Refused(topup_id=asked.topup_id, reason=reason))]
+    (row,) = ledger.transfer(
+        db,
+        Move(_cause(asked.topup_id), "topup", TOPUPS, account_of(asked.user_id), asked.tokens, topup_id=asked.topup_id),
+    )
+    audit.record(
+        db,
+        asked.made_by,
+        "top_up",
+        f"topup:{asked.topup_id}",
+        before={"tokens": row.credit_balance - row.tokens},
+        after={"tokens": row.credit_balance, "user_id": asked.user_id},
+    )
+    return [then(event, "credited", Credited(topup_id=asked.topup_id))]
+
+
+def complete(db: Connection, event: Event) -> Sequence[Event]:
+    """In the top-ups: it is completed; whoever gets the tokens is told."""
+    asked = said(Credited, event)
+    row = _end(db, asked.topup_id, "completed", None)
+    if row is not None:
+        _tell(db, row, f"{row.amount:.0f} tokens were topped up: they are in your balance.")
+    return []
+
+
+def fail(db: Connection, event: Event) -> Sequence[Event]:
+    """In the top-ups: it failed; whoever would have got the tokens is told."""
+    asked = said(Refused, event)
+    failure = failed_topup(asked.reason)
+    row = _end(db, asked.topup_id, "failed", failure)
+    if row is not None:
+        _tell(db, row, f"A top-up of {row.amount:.0f} tokens failed: {failure}.")
+    return []
+
+
+SAGA = Saga(
+    CONSUMER,
+    {
+        "credit": Step(postgres.users, credit),
+        "credited": Step(postgres.tokens, complete),
+        "refused": Step(postgres.tokens, fail),
+    },
+)
+
+
+def expire(deadline: Deadline) -> dict[str, int]:
+    """Settle the top-ups that have been pending for longer than the setting `topup_minutes`, by what the ledger says;
+    returns how many were `settled`. Stops at the deadline, and goes on the next time."""
+    settled = after_id = 0
+    while not deadline.passed:
+        with postgres.tokens.read() as db:
+            stuck = repository.stuck_topups(db, timedelta(minutes=settings().topup_minutes), after_id, BATCH)
+        for row in stuck:
+            if deadline.passed:
+                break
+            SAGA.run(close(row))
+            settled, after_id = settled + 1, row.id
+        if len(stuck) < BATCH:
+            break
+    return {"settled": settled}
+
+
+def close(row: Row[Any]) -> Event:
+    """What became of a top-up in the ledger, which from now on applies its `credit` no more: `credited` when it did
+    so before, else `refused`."""
+    asked = _credit(row)
+
+    def transaction(db: Connection) -> Event:
+        events.first_time(db, CONSUMER, asked)  # waits for one who is crediting it at this moment
+        credited = repository.transfers_made(db, [cause_id(_cause(row.id))])
+        outcome = (
+            then(asked, "credited", Credited(topup_id=row.id))
+            if credited
+            else then(asked, "refused", Refused(topup_id=row.id, reason="expired"))
+        )
+        events.emit(db, outcome)
+        return outcome
+
+    return postgres.users.write(transaction)
+
+
+def _cause(topup_id: int) -> str:
+    return f"topup:{topup_id}"
+
+
+def _credit(row: Row[Any]) -> Event:
+    """The event that asks for a top-up's tokens: one and the same, whoever makes it."""
+    payload = Credit(topup_id=row.id, user_id=row.user_id, tokens=int(row.amount), made_by=row.made_by)
+    return first_event("topups", "credit", _cause(row.id), payload, id=cause_id(f"topup:{row.id}:credit"))
+
+
+def _end(db: Connection, topup_id: int, status: str, failure: str | None) -> Row[Any] | None:
+    if repository.topup(db, topup_id) is None:
+        raise Poison(f"there is no top-up {topup_id}")
+    return repository.end_topup(db, topup_id, status, failure)
+
+
+def _tell(db: Connection, row: Row[Any], message: str) -> None:
+    events.emit(db, notice(_cause(row.id), message, users=[row.user_id], cause=f"topup:{row.id}:{row.status}"))
