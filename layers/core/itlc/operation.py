@@ -155,8 +155,14 @@ class Operation(Chalice):
 
     @property
     def key(self) -> Key | None:
-        """The request's idempotency key, for work that spans several transactions."""
+        """The request's idempotency key, if it has one."""
         return self._current.key
+
+    @property
+    def required_key(self) -> Key:
+        """The request's idempotency key, on operations that need one, for work that spans several transactions."""
+        assert self.key is not None, "this operation does not require a key"  # noqa: S101
+        return self.key
 
     @property
     def content_type(self) -> str:

@@ -136,6 +136,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.String(length=24), nullable=True),
         sa.Column("customer_id", sa.Integer(), nullable=False),
         sa.Column("tokens", sa.Integer(), nullable=False),
+        sa.Column("rate", sa.Numeric(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("balance", sa.Integer(), nullable=True),
         sa.Column("key_caller", sa.String(length=64), nullable=False),

@@ -87,6 +87,7 @@ payments = Table(
     Column("project_id", String(24)),
     Column("customer_id", Integer, nullable=False),
     Column("tokens", Integer, nullable=False),
+    Column("rate", Numeric, nullable=False),
     Column("status", String(16), nullable=False),
     Column("balance", Integer),
     *_key_columns(),
