@@ -119,7 +119,7 @@ class PostgresKeys:
         self._write(handle, key, status=answer.status, headers=answer.headers, body=answer.body)
 
     def keep_refusal(self, handle: Connection, key: Key, answer: Answer) -> None:
-        """Store a refusal, unless the key has an answer already."""
+        """Store a refusal, unless the key has an answer already, or work that was begun under it will give it one."""
         self._write(handle, key, unless_answered=True, status=answer.status, headers=answer.headers, body=answer.body)
 
     def answer_once(self, handle: Connection, key: Key, answer: Answer) -> None:
@@ -149,7 +149,7 @@ class PostgresKeys:
             **answer,
         }
         row = upsert(table).values(caller=key.caller, operation=key.operation, key=key.key, **fields)
-        free = (table.c.status.is_(None) & (table.c.fingerprint == key.fingerprint)) | (table.c.expires_at < func.now())
+        free = table.c.expires_at < func.now()
         handle.execute(
             row.on_conflict_do_update(
                 constraint=table.primary_key, set_=fields, where=free if unless_answered else None
