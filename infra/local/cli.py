@@ -16,6 +16,9 @@ COMMANDS = (
     "down",
     "status",
     "logs",
+    "deploy",
+    "openapi",
+    "queues",
     "admin",
 )
 

@@ -33,7 +33,10 @@ TAG = "itlc-fingerprint"
 PATIENCE_SECONDS = 180
 POLL_SECONDS = 0.1
 ANSWERS_WITHIN_SECONDS = 20
-GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+DONE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+# A change that failed was undone: what was deployed before is there.
+STANDS = (*DONE, "UPDATE_ROLLBACK_COMPLETE")
+NO_CHANGE = "No updates are to be performed"
 # The parameters that mean something here; the others have their defaults. No limit keeps the tests and the benchmark
 # from asking as often as they can.
 LOCAL_PARAMETERS = {"RateLimit": "10000", "BurstLimit": "10000"}
@@ -53,7 +56,7 @@ class Deployment:
 def describe(endpoints: Endpoints) -> Deployment | None:
     """What is deployed on the stack, None if nothing is (yet, or any more)."""
     found = _stack(aws_client(endpoints, "cloudformation"))
-    return _deployment(endpoints, found) if found and found["StackStatus"] in GOOD else None
+    return _deployment(endpoints, found) if found and found["StackStatus"] in STANDS else None
 
 
 def deploy(endpoints: Endpoints, say: Say) -> Deployment:
@@ -66,7 +69,7 @@ def deploy(endpoints: Endpoints, say: Say) -> Deployment:
         wanted = _package(endpoints, say)
         cloudformation = aws_client(endpoints, "cloudformation")
         found = _stack(cloudformation)
-        changed = found is None or found["StackStatus"] not in GOOD or _tag(found) != wanted.fingerprint
+        changed = found is None or found["StackStatus"] not in DONE or _tag(found) != wanted.fingerprint
         if changed:
             say(f"deploying {wanted.functions} functions")
             _upload(endpoints, wanted)
@@ -197,9 +200,14 @@ def _apply(
     if found is None:
         cloudformation.create_stack(**request)
     else:
-        cloudformation.update_stack(**request)
+        try:
+            cloudformation.update_stack(**request)
+        except ClientError as error:
+            if NO_CHANGE in str(error):  # the last change was undone, and this is what was there before
+                return found
+            raise
     stack = _wait(cloudformation, say, until=lambda stack: stack is not None and _settled(stack))
-    if stack is None or stack["StackStatus"] not in GOOD:
+    if stack is None or stack["StackStatus"] not in DONE:
         raise StackError(
             "deploy",
             "the stack could not be " + ("changed" if found else "made") + f":\n{_reasons(cloudformation)}",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itlc.operation import Operation
 from itlc.paging import PageQuery
 
-from infra.local.reach import ROOT, Reach, reach_of
+from infra.local.reach import ROOT, SAME_QUEUE, Reach, reach_of
 
 FUNCTIONS = ROOT / "functions"
 
@@ -42,4 +42,9 @@ def _reach(module: str, app: Operation) -> Reach:
     reach = reach_of(module, *more)
     if route is not None and isinstance(route.query, type) and issubclass(route.query, PageQuery):
         reach.secrets.add("cursors")
+    # Only a consumer has an event at hand that it did not make itself, under a queue's name.
+    same = SAME_QUEUE in reach.queues
+    reach.queues.discard(SAME_QUEUE)
+    if app.queue and same:
+        reach.queues.add(app.queue)
     return reach

@@ -29,13 +29,16 @@ _NOT_FOLLOWED = {("itlc.operation", None), ("itlc.events", "send_now")}
 # Methods of objects that the view is handed, which are known by their names alone.
 _RAISED_BY_METHOD = {"must_own": "Forbidden", "must_see": "NotFound", "if_match": "PreconditionFailed"}
 
+EVERY_QUEUE, SAME_QUEUE = "*", "="
+
 Place = tuple[str, str]
 """A module and a name in it."""
 
 
 @dataclass
 class Reach:
-    """What an operation can reach. `queues` holds `*` where it sends whatever waits in an outbox."""
+    """What an operation can reach. Among `queues` may be EVERY_QUEUE, for one that sends whatever waits in an outbox,
+    and SAME_QUEUE, for one that sends to the queue of an event at hand."""
 
     secrets: set[str] = field(default_factory=set)
     queues: set[str] = field(default_factory=set)
@@ -152,7 +155,7 @@ def _follow(place: Place, reach: Reach) -> Iterator[Place]:
         reach.errors.add(attribute)
         return
     if place == ("itlc.events", "send"):
-        reach.queues.add("*")
+        reach.queues.add(EVERY_QUEUE)
     parsed = module(name)
     if parsed is None:
         return
@@ -195,16 +198,35 @@ def _called(node: ast.AST) -> str | None:
 
 def _note_call(parsed: _Module, call: ast.Call, reach: Reach) -> None:
     called = _called(call)
-    if called not in ("secret", "event", "client") or not call.args:
+    if not call.args:
         return
-    if called == "event" and parsed.name == "itlc.events":
-        return
-    value = parsed.constant(call.args[0])
-    if called == "secret" and value:
-        reach.secrets.add(value)
-    elif called == "client" and value not in (None, "sqs", "secretsmanager"):
-        reach.services.add(str(value))
-    elif called == "event":
-        if value is None:
+    first = call.args[0]
+    if called == "secret":
+        if value := parsed.constant(first):
+            reach.secrets.add(value)
+    elif called == "client":
+        value = parsed.constant(first)
+        if value not in (None, "sqs", "secretsmanager"):
+            reach.services.add(str(value))
+    elif _takes_queue(parsed, call) and parsed.name != "itlc.events":
+        if value := parsed.constant(first):
+            reach.queues.add(value)
+        elif isinstance(first, ast.Attribute) and first.attr == "queue":
+            reach.queues.add(SAME_QUEUE)
+        elif not (isinstance(first, ast.Name) and first.id == "queue"):  # whoever hands the queue on was named it
             raise ValueError(f"{parsed.name}:{call.lineno}: name the event's queue by a string or a module's constant")
-        reach.queues.add(value)
+
+
+def _takes_queue(parsed: _Module, call: ast.Call) -> bool:
+    """Whether the function that is called makes an event: one whose first parameter is `queue`."""
+    function = call.func
+    if isinstance(function, ast.Name):
+        target = parsed.imported.get(function.id, (parsed.name, function.id))
+    elif isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        whole = parsed.imported.get(function.value.id)
+        target = (whole, function.attr) if isinstance(whole, str) else ("", "")
+    else:
+        return False
+    other = module(target[0]) if isinstance(target, tuple) else None
+    node = other.definitions.get(target[1]) if other else None
+    return isinstance(node, ast.FunctionDef) and bool(node.args.args) and node.args.args[0].arg == "queue"

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from infra.local.operations import Found
-from infra.local.reach import ROOT, STORES
+from infra.local.reach import EVERY_QUEUE, ROOT, STORES
 
 TEMPLATE = ROOT / "template.yaml"
 DEFAULT_RATE = "rate(1 hour)"
@@ -65,7 +65,7 @@ def policies(operation: Found) -> list[str]:
         needed.append("ReadsEveryStore")
         secrets -= _EVERY_STORE
     needed += sorted(f"Reads{logical_id(secret)}" for secret in secrets)
-    if "*" in reach.queues:
+    if EVERY_QUEUE in reach.queues:
         needed.append("SendsToEveryQueue")
     else:
         needed += sorted(f"Sends{logical_id(queue)}" for queue in reach.queues)
