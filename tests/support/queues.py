@@ -31,6 +31,16 @@ def drain(limit: int = 50) -> int:
     raise AssertionError(f"the queues are not empty after {limit} rounds")
 
 
+def receive_all(queue: str) -> list[str]:
+    """The bodies of all messages that wait in a queue, which is empty afterwards. Nothing is delivered."""
+    bodies = []
+    while batch := _receive(queue):
+        for message in batch:
+            bodies.append(message["Body"])
+            _delete(queue, message)
+    return bodies
+
+
 def dead_letters(queue: str) -> list[dict[str, Any]]:
     """What is in a queue's dead-letter queue: body and reason."""
     url = os.environ[f"ITLC_DLQ_{queue.upper()}"]
