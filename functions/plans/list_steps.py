@@ -12,4 +12,4 @@ app = Operation("list_steps")
 @app.route("/orders/{order_id}/steps", methods=["GET"], allow="party", query=StepQuery, returns=Page[StepView])
 def list_steps(order_id: int, query: StepQuery) -> Reply:
     order = service.order_of_party(order_id, app.caller)
-    return graph.read(lambda db: service.list_steps(db, order, query))
+    return graph.locked_read(lambda db: service.list_steps(db, order, query))

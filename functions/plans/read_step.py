@@ -13,4 +13,4 @@ app = Operation("read_step")
 @app.route("/orders/{order_id}/steps/{step_id}", methods=["GET"], allow="party", returns=StepView)
 def read_step(order_id: int, step_id: UUID) -> StepView:
     order = service.order_of_party(order_id, app.caller)
-    return graph.read(lambda db: service.read_step(db, order, step_id))
+    return graph.locked_read(lambda db: service.read_step(db, order, step_id))

@@ -18,5 +18,5 @@ app = Operation("show_plan")
 )
 def show_plan(order_id: int) -> Reply:
     order = service.order_of_party(order_id, app.caller)
-    steps = graph.read(lambda db: service.plan_of(db, order))
+    steps = graph.locked_read(lambda db: service.plan_of(db, order.id))
     return present(order.id, steps, app.content_type)

@@ -5,7 +5,7 @@ inserted or removed the numbers move, and the dependencies with them.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -16,8 +16,8 @@ from itlc.errors import Conflict, FieldError, Invalid, invalid
 MAX_STEPS = 500
 MAX_ADDRESSES = 100
 """The most addresses that one step may notify."""
-MAX_DEPENDENCIES = 100
-"""The most steps that one step may depend on."""
+MAX_DEPENDENCIES = 5_000
+"""The most dependencies that a plan may have, ten for each step."""
 MAX_ADDRESS_BYTES = 200_000
 """The most bytes that all different addresses of a plan may take in JSON: one message tells them all, and a queue
 takes messages of up to 256 KiB."""
@@ -47,8 +47,8 @@ class Step:
         return self.completed_at is not None
 
 
-class Numbered(Protocol):
-    """What numbering and dependencies are judged by: a step that is kept, or one that is asked for."""
+class Outline(Protocol):
+    """What a plan is judged by: a step that is kept, or one that is asked for."""
 
     @property
     def step_number(self) -> int:
@@ -58,11 +58,15 @@ class Numbered(Protocol):
     def depends_on(self) -> Sequence[int]:
         """The numbers of the steps that have to be complete first."""
 
+    @property
+    def notified_personnel(self) -> Sequence[str]:
+        """The addresses of those who are told of it."""
+
 
 # What a plan must be
 
 
-def check_plan(steps: Sequence[Numbered]) -> None:
+def check_plan(steps: Sequence[Outline]) -> None:
     """Raise Invalid unless the steps are numbered 1 to n, each once, depend on steps of this plan only, and on none
     of those that depend on them. The errors name the steps; their fields are paths into the list (`2.depends_on`)."""
     errors = _number_errors(steps) or _dependency_errors(steps)
@@ -84,9 +88,15 @@ def check_dependencies(depends_on: Sequence[int], steps: Sequence[Step], step_nu
             raise invalid("depends_on", _cycle_message(cycle))
 
 
-def check_addresses(personnel: Iterable[Sequence[str]]) -> None:
-    """Raise Invalid when the plan's addresses, each counted once, are more than one message can carry."""
-    size = len(json.dumps(sorted({address.lower() for addresses in personnel for address in addresses})))
+def check_size(steps: Sequence[Outline]) -> None:
+    """Raise Invalid when the steps have more dependencies than a plan may have, or name more different addresses than
+    one message can carry."""
+    dependencies = sum(len(step.depends_on) for step in steps)
+    if dependencies > MAX_DEPENDENCIES:
+        raise invalid(
+            "depends_on", f"the plan has {dependencies:,} dependencies, at most {MAX_DEPENDENCIES:,} are accepted"
+        )
+    size = len(json.dumps(sorted({address.lower() for step in steps for address in step.notified_personnel})))
     if size > MAX_ADDRESS_BYTES:
         raise invalid(
             "notified_personnel",
@@ -95,7 +105,7 @@ def check_addresses(personnel: Iterable[Sequence[str]]) -> None:
         )
 
 
-def _number_errors(steps: Sequence[Numbered]) -> list[FieldError]:
+def _number_errors(steps: Sequence[Outline]) -> list[FieldError]:
     errors, seen = [], set()
     for index, step in enumerate(steps):
         if step.step_number in seen:
@@ -110,7 +120,7 @@ def _number_errors(steps: Sequence[Numbered]) -> list[FieldError]:
     return errors
 
 
-def _dependency_errors(steps: Sequence[Numbered]) -> list[FieldError]:
+def _dependency_errors(steps: Sequence[Outline]) -> list[FieldError]:
     known = {step.step_number for step in steps}
     return [
         FieldError(f"{index}.depends_on", f"step {step.step_number} {wrong}")
@@ -160,7 +170,7 @@ def cycle_in(depends_on: Mapping[int, Collection[int]]) -> list[int]:
 # What a plan says (its steps are as `check_plan` wants them)
 
 
-def layers(steps: Sequence[Numbered]) -> list[list[int]]:
+def layers(steps: Sequence[Outline]) -> list[list[int]]:
     """The step numbers by layer, lowest first: a step's layer is the length of the longest chain before it."""
     layer: dict[int, int] = {}
     for step in _in_order(steps):
@@ -301,7 +311,7 @@ def _dependents(depends_on: Mapping[int, Collection[int]]) -> dict[int, list[int
     return dependents
 
 
-def _in_order(steps: Sequence[Numbered]) -> list[Numbered]:
+def _in_order(steps: Sequence[Outline]) -> list[Outline]:
     """The steps in an order in which each comes after those that it depends on."""
     by_number = {step.step_number: step for step in steps}
     dependents = _dependents({step.step_number: step.depends_on for step in steps})

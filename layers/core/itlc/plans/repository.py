@@ -3,8 +3,9 @@
     (:OrderStep {id, order_id, step_number, …})-[:OF]->(:Order {id, revision})
     (:OrderStep)-[:DEPENDS_ON]->(:OrderStep)
 
-Whoever changes a plan locks its order's node first (`lock`), so that everything of one plan happens one after
-another; `revision` counts the changes.
+Everything of one plan happens one after another: whoever changes it locks its order's node first (`lock`), and so
+does who reads it (`hold`), for without a lock one could see half of a plan that is just being replaced.
+`revision` counts the changes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,8 +30,20 @@ def lock(db: GraphTransaction, order_id: int) -> int:
     return int(record["revision"])
 
 
+def hold(db: GraphTransaction, order_id: int) -> int:
+    """Lock the order's plan until the transaction ends, for reading it; returns its revision, 0 where there is none.
+
+    Only setting a property takes the lock (removing one that is not there does not, nor does reading); once it has
+    the value, nothing is written.
+    """
+    record = db.one(
+        "MATCH (o:Order {id: $order_id}) SET o._lock = 0 WITH o RETURN o.revision AS revision", order_id=order_id
+    )
+    return 0 if record is None else int(record["revision"])
+
+
 def steps_of(db: GraphTransaction, order_id: int) -> list[Step]:
-    """The whole plan, by step number."""
+    """The whole plan (whose order is locked), by step number."""
     records = db.run(
         f"MATCH (s:OrderStep {{order_id: $order_id}}) WITH s ORDER BY s.step_number RETURN {STEP} AS step",
         order_id=order_id,
@@ -39,7 +52,7 @@ def steps_of(db: GraphTransaction, order_id: int) -> list[Step]:
 
 
 def step(db: GraphTransaction, order_id: int, step_id: str) -> Step | None:
-    """One step of the order, or None."""
+    """One step of the order (which is locked), or None."""
     record = db.one(
         f"MATCH (s:OrderStep {{id: $step_id, order_id: $order_id}}) RETURN {STEP} AS step",
         order_id=order_id,
@@ -48,34 +61,27 @@ def step(db: GraphTransaction, order_id: int, step_id: str) -> Step | None:
     return None if record is None else _step(record["step"])
 
 
-def page_of_steps(
-    db: GraphTransaction, order_id: int, *, after: tuple[int, str] | None, limit: int
-) -> tuple[int, list[Step]]:
-    """The plan's revision (0 where there is none), and up to `limit` steps by step number.
+def page_of_steps(db: GraphTransaction, order_id: int, *, after: tuple[int, str] | None, limit: int) -> list[Step]:
+    """Up to `limit` steps of the order (which is locked), by step number.
 
     `after` is number and id of the step before the page. It is looked up by its id, for its number may have moved;
     where it was removed meanwhile, the step that has its number now comes first.
     """
     number, step_id = after or (1, None)
-    record = db.one(
+    records = db.run(
         f"""
-        OPTIONAL MATCH (o:Order {{id: $order_id}})
         OPTIONAL MATCH (before:OrderStep {{id: $step_id, order_id: $order_id}})
-        WITH coalesce(o.revision, 0) AS revision, coalesce(before.step_number, $number - 1) AS last
-        CALL (last) {{
-          MATCH (s:OrderStep {{order_id: $order_id}}) WHERE s.step_number > last
-          WITH s ORDER BY s.step_number LIMIT $limit
-          RETURN collect({STEP}) AS steps
-        }}
-        RETURN revision, steps
+        WITH coalesce(before.step_number, $number - 1) AS last
+        MATCH (s:OrderStep {{order_id: $order_id}}) WHERE s.step_number > last
+        WITH s ORDER BY s.step_number LIMIT $limit
+        RETURN {STEP} AS step
         """,
         order_id=order_id,
         number=number,
         step_id=step_id,
         limit=limit,
     )
-    assert record is not None, "a query of optional parts always returns a row"  # noqa: S101
-    return int(record["revision"]), [_step(fields) for fields in record["steps"]]
+    return [_step(record["step"]) for record in records]
 
 
 def replace_steps(db: GraphTransaction, order_id: int, steps: Sequence[Step]) -> None:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from itlc.fields import Email, Input, Moment, Text, TextOrBlank, View
 from itlc.paging import PageQuery
-from itlc.plans.model import MAX_ADDRESSES, MAX_DEPENDENCIES, MAX_STEPS
+from itlc.plans.model import MAX_ADDRESSES, MAX_STEPS
 
 StepNumber = Annotated[int, Field(ge=1, le=MAX_STEPS)]
 Hours = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
@@ -17,7 +17,7 @@ Personnel = Annotated[
 ]
 Dependencies = Annotated[
     list[StepNumber],
-    Field(max_length=MAX_DEPENDENCIES, description="The numbers of the steps that have to be complete first."),
+    Field(max_length=MAX_STEPS, description="The numbers of the steps that have to be complete first."),
 ]
 
 

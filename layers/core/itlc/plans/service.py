@@ -49,7 +49,7 @@ def define_plan(
     PreconditionFailed.
     """
     model.check_plan(request)
-    model.check_addresses(step.notified_personnel for step in request)
+    model.check_size(request)
     model.check_plannable(order.status)
     revision = repository.lock(db, order.id)
     if_match.check(PlanRevision(order_id=order.id, revision=revision - 1))
@@ -69,12 +69,10 @@ def add_step(db: GraphTransaction, order: OrderFacts, request: AddStep, *, calle
     Raises Invalid when its number leaves a gap or a dependency is unknown, Conflict when the order's state forbids it
     or the plan is full.
     """
-    model.check_plannable(order.status)
-    repository.lock(db, order.id)
-    steps = repository.steps_of(db, order.id)
+    steps = _plan_to_change(db, order)
     model.check_room(steps, request.step_number)
     model.check_dependencies(request.depends_on, steps)
-    model.check_addresses([request.notified_personnel, *(step.notified_personnel for step in steps)])
+    model.check_size([*steps, request])
     moved = tuple(model.number_after_insertion(number, request.step_number) for number in sorted(request.depends_on))
     new = replace(_new_step(order.id, request, datetime.now(UTC)), depends_on=moved)
     repository.insert_step(db, new, _ids(steps, request.depends_on))
@@ -90,15 +88,13 @@ def change_step(
     Raises NotFound, PreconditionFailed, Conflict when it is complete or the order's state forbids it, Invalid when a
     dependency is unknown or leads back to the step.
     """
-    model.check_plannable(order.status)
-    repository.lock(db, order.id)
-    steps = repository.steps_of(db, order.id)
+    steps = _plan_to_change(db, order)
     step = _find(steps, step_id)
     if_match.check(view(step))
     model.check_open(step)
     changed = replace(step, **_changes(request))
     model.check_dependencies(changed.depends_on, steps, step.step_number)
-    model.check_addresses((changed if other is step else other).notified_personnel for other in steps)
+    model.check_size([changed if other is step else other for other in steps])
     if changed.depends_on != step.depends_on:
         repository.change_dependencies(db, step.id, _ids(steps, changed.depends_on))
     repository.change_step(db, changed)
@@ -111,9 +107,7 @@ def remove_step(db: GraphTransaction, order: OrderFacts, step_id: UUID, *, if_ma
     Raises NotFound, PreconditionFailed, Conflict when it is complete, when others depend on it, or when the order's
     state forbids it.
     """
-    model.check_plannable(order.status)
-    repository.lock(db, order.id)
-    steps = repository.steps_of(db, order.id)
+    steps = _plan_to_change(db, order)
     step = _find(steps, step_id)
     if_match.check(view(step))
     model.check_open(step)
@@ -145,20 +139,21 @@ def complete_step(db: GraphTransaction, order: OrderFacts, step_id: UUID, *, cal
 def list_steps(db: GraphTransaction, order: OrderFacts, query: StepQuery) -> Reply:
     """A page of the order's steps, by step number. The ETag is that of the plan as a whole."""
     after = None if query.after is None else (query.after[0], query.after[1])
-    revision, steps = repository.page_of_steps(db, order.id, after=after, limit=query.limit + 1)
+    revision = repository.hold(db, order.id)
+    steps = repository.page_of_steps(db, order.id, after=after, limit=query.limit + 1) if revision else []
     page: Found[Step] = cut(steps, query, lambda step: (step.step_number, step.id))
     return Reply(page.map(view), headers={"ETag": _list_etag(order.id, revision)})
 
 
 def read_step(db: GraphTransaction, order: OrderFacts, step_id: UUID) -> StepView:
     """One step. Raises NotFound."""
-    step = repository.step(db, order.id, str(step_id))
-    return view(_find([step] if step else [], step_id))
+    found = repository.step(db, order.id, str(step_id)) if repository.hold(db, order.id) else None
+    return view(_there(found))
 
 
-def plan_of(db: GraphTransaction, order: OrderFacts) -> list[Step]:
-    """The order's whole plan, by step number."""
-    return repository.steps_of(db, order.id)
+def plan_of(db: GraphTransaction, order_id: int) -> list[Step]:
+    """The order's whole plan, by step number; no steps where there is none."""
+    return repository.steps_of(db, order_id) if repository.hold(db, order_id) else []
 
 
 class StepEvent(TypedDict):
@@ -173,7 +168,7 @@ class StepEvent(TypedDict):
 def step_events(order_id: int) -> list[StepEvent]:
     """When each step of the order's present plan was defined and completed, oldest first. Opens Neo4j itself."""
     events: list[StepEvent] = []
-    for step in graph.read(lambda db: repository.steps_of(db, order_id)):
+    for step in graph.locked_read(lambda db: plan_of(db, order_id)):
         moments: dict[Literal["step_defined", "step_completed"], datetime | None]
         moments = {"step_defined": step.created_at, "step_completed": step.completed_at}
         events += [
@@ -202,6 +197,13 @@ def summary(steps: Sequence[Step]) -> PlanView:
     )
 
 
+def _plan_to_change(db: GraphTransaction, order: OrderFacts) -> list[Step]:
+    """The locked plan's steps. Raises Conflict when the order's state forbids changes."""
+    model.check_plannable(order.status)
+    repository.lock(db, order.id)
+    return repository.steps_of(db, order.id)
+
+
 def _new_step(order_id: int, request: StepInput, now: datetime) -> Step:
     fields = request.model_dump()
     lists = {"notified_personnel": tuple(request.notified_personnel), "depends_on": tuple(sorted(request.depends_on))}
@@ -218,10 +220,13 @@ def _changes(request: ChangeStep) -> dict[str, Any]:
 
 
 def _find(steps: Sequence[Step], step_id: UUID) -> Step:
-    found = next((step for step in steps if step.id == str(step_id)), None)
-    if found is None:
+    return _there(next((step for step in steps if step.id == str(step_id)), None))
+
+
+def _there(step: Step | None) -> Step:
+    if step is None:
         raise NotFound("There is no such step.")
-    return found
+    return step
 
 
 def _ids(steps: Sequence[Step], numbers: Sequence[int]) -> list[str]:

@@ -11,15 +11,19 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from neo4j import Driver, GraphDatabase, ManagedTransaction, Record, unit_of_work
-from neo4j.exceptions import DriverError, ServiceUnavailable, SessionExpired, TransientError
+from neo4j.exceptions import ClientError, DriverError, ServiceUnavailable, SessionExpired, TransientError
 
 from itlc import events
-from itlc.errors import StoreAway
+from itlc.errors import StillRunning, StoreAway
 from itlc.idempotency import Answer, Key
 from itlc.secrets import secret
 from itlc.settings import settings
 
 T = TypeVar("T")
+
+LOCK_TIMED_OUT = "Neo.TransientError.Transaction.LockAcquisitionTimeout"
+TIMED_OUT = "Neo.ClientError.Transaction.TransactionTimedOut"
+"""How the codes begin of a transaction that took longer than it may, which Neo4j takes for the client's mistake."""
 
 
 class Graph:
@@ -46,6 +50,13 @@ class Graph:
     def read(self, work: "Callable[[GraphTransaction], T]") -> T:
         """Run `work` in a read transaction. Raises StoreAway when the graph cannot be reached."""
         return self._run(work, writing=False)
+
+    def locked_read(self, work: "Callable[[GraphTransaction], T]") -> T:
+        """Run `work`, which locks what it reads, in a transaction that may do so. Raises StoreAway.
+
+        Neo4j has no snapshots: what reads several nodes without a lock can see half of another's commit.
+        """
+        return self._run(work, writing=True)
 
     def write(self, work: "Callable[[GraphTransaction], T]") -> T:
         """Run `work` in one write transaction and commit it; the driver runs all of it again after a deadlock.
@@ -90,6 +101,10 @@ class Graph:
                 result = session.execute_write(in_transaction) if writing else session.execute_read(in_transaction)
         except (ServiceUnavailable, SessionExpired, TransientError, DriverError) as error:
             raise StoreAway(self.name) from error
+        except ClientError as error:
+            if error.code and error.code.startswith(TIMED_OUT):
+                raise StoreAway(self.name) from error
+            raise
         events.send_now(emitted, self._mark_published)
         return result
 
@@ -127,27 +142,35 @@ class GraphTransaction:
 
 
 class GraphKeys:
-    """Idempotency keys as nodes. The unique constraint on `identity` makes a second request wait for the first."""
+    """Idempotency keys as nodes. The unique constraint on `identity` makes a second request wait for the first, and
+    then give its answer."""
 
     def claim(self, handle: GraphTransaction, key: Key) -> Answer | None:
         """Lock the key for this transaction and look for its answer; None when there is none yet.
 
-        Raises KeyReused when it was used otherwise."""
-        found = handle.one(
-            "MERGE (k:IdempotencyKey {identity: $identity}) SET k._lock = timestamp() "
-            "RETURN k.fingerprint AS fingerprint, k.answer AS answer, k.expires_at > datetime() AS alive",
-            identity=key.identity,
-        )
-        return self._answer(found, key)
+        Raises StillRunning when the first request does not end within the lock's timeout (5 s), KeyReused when the
+        key was used otherwise."""
+        try:
+            handle.run(
+                "MERGE (k:IdempotencyKey {identity: $identity}) SET k._lock = timestamp()", identity=key.identity
+            )
+        except TransientError as error:
+            if error.code == LOCK_TIMED_OUT:
+                raise StillRunning("The first request with this Idempotency-Key is still running.") from error
+            raise
+        return self.find(handle, key)
 
     def find(self, handle: GraphTransaction, key: Key) -> Answer | None:
         """The answer kept under the key, if there is one that has not expired. Takes no lock."""
         found = handle.one(
-            "MATCH (k:IdempotencyKey {identity: $identity}) "
-            "RETURN k.fingerprint AS fingerprint, k.answer AS answer, k.expires_at > datetime() AS alive",
+            "MATCH (k:IdempotencyKey {identity: $identity}) WHERE k.expires_at > datetime() "
+            "RETURN k.fingerprint AS fingerprint, k.answer AS answer",
             identity=key.identity,
         )
-        return self._answer(found, key)
+        if found is None:
+            return None
+        key.check(found["fingerprint"])
+        return Answer(**json.loads(found["answer"]))
 
     def keep(self, handle: GraphTransaction, key: Key, answer: Answer) -> None:
         """Store the answer in the transaction of the effect."""
@@ -159,13 +182,6 @@ class GraphKeys:
             answer=json.dumps(asdict(answer)),
             hours=settings().idempotency_hours,
         )
-
-    @staticmethod
-    def _answer(found: Record | None, key: Key) -> Answer | None:
-        if found is None or not found["alive"] or found["answer"] is None:
-            return None
-        key.check(found["fingerprint"])
-        return Answer(**json.loads(found["answer"]))
 
 
 def mark_published(transaction: GraphTransaction, ids: set[str]) -> None:
