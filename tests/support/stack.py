@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from itlc.settings import QUEUES
+from itlc.settings import QUEUES, settings
 from itlc.stores.postgres import DATABASES
 from neo4j import GraphDatabase
 from pymongo import MongoClient
@@ -56,6 +56,7 @@ def point_functions_at(endpoints: Endpoints) -> dict[str, str]:
         os.environ[f"ITLC_QUEUE_{name.upper()}"] = urls[name]
         dead = sqs.create_queue(QueueName=f"test-{name}-dead")["QueueUrl"]
         os.environ[f"ITLC_DLQ_{name.upper()}"] = dead
+    settings.cache_clear()  # a unit test may have read them before there was a stack
     return urls
 
 
