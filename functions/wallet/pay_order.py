@@ -19,5 +19,5 @@ app = Operation("pay_order")
     live_session=True,
     also=(202, 402),
 )
-def pay_order(order_id: int) -> PayingOrder | Reply:
+def pay_order(order_id: int) -> Reply:
     return payments.pay_order(order_id, caller=app.caller, key=app.required_key)

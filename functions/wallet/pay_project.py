@@ -19,5 +19,5 @@ app = Operation("pay_project")
     live_session=True,
     also=(202, 402),
 )
-def pay_project(project_id: str) -> PayingProject | Reply:
+def pay_project(project_id: str) -> Reply:
     return payments.pay_project(project_id, caller=app.caller, key=app.required_key)

@@ -20,5 +20,5 @@ app = Operation("refund_order")
     live_session=True,
     also=(202, 402),
 )
-def refund_order(order_id: int, request: RefundOrder) -> Refunding | Reply:
+def refund_order(order_id: int, request: RefundOrder) -> Reply:
     return refunds.refund_order(order_id, request, caller=app.caller, key=app.required_key)

@@ -98,10 +98,10 @@ class GiveBack(Payload):
 # What the operations do
 
 
-def pay_order(order_id: int, *, caller: Caller, key: Key) -> PayingOrder | Reply:
+def pay_order(order_id: int, *, caller: Caller, key: Key) -> Reply:
     """Pay one completed order of the caller's. Opens the stores that it needs itself.
 
-    Returns the answer that was kept under the key, or `paying` where it could not be settled at once.
+    Returns the answer that was kept under the key, or 202 where it could not be settled at once.
     Raises NotFound, Forbidden when the order is not the caller's to pay, Conflict when it is not completed,
     InsufficientTokens when it costs more than anybody can have, Replayed, StillRunning, KeyReused.
     """
@@ -112,11 +112,11 @@ def pay_order(order_id: int, *, caller: Caller, key: Key) -> PayingOrder | Reply
             raise Forbidden("Only the order's customer pays for it.")
         return begin_payment(db, [row], caller=caller, key=key)
 
-    collect = begin_under_key(key, begin)
-    return run_on(SAGA, collect, key) or PayingOrder(order_id=order_id)
+    first = begin_under_key(key, begin)
+    return run_on(SAGA, first, key, meanwhile=PayingOrder(order_id=order_id))
 
 
-def pay_project(project_id: str, *, caller: Caller, key: Key) -> PayingProject | Reply:
+def pay_project(project_id: str, *, caller: Caller, key: Key) -> Reply:
     """Pay all completed, unpaid orders of a completed project of the caller's. Opens the stores that it needs itself.
 
     Returns and raises what `pay_order` does; Conflict while the project is not completed.
@@ -138,10 +138,10 @@ def pay_project(project_id: str, *, caller: Caller, key: Key) -> PayingProject |
             raise Conflict("The project's orders are being paid already.")
         return begin_payment(db, unpaid, caller=caller, key=key, project_id=project_id)
 
-    collect = begin_under_key(key, begin)
-    if collect is None:
+    first = begin_under_key(key, begin)
+    if first is None:
         raise _without_orders(project_id, caller)
-    return run_on(SAGA, collect, key) or PayingProject(project_id=project_id)
+    return run_on(SAGA, first, key, meanwhile=PayingProject(project_id=project_id))
 
 
 def _without_orders(project_id: str, caller: Caller) -> Conflict:

@@ -61,10 +61,10 @@ class RefundDeclined(Payload):
     balance: int | None
 
 
-def refund_order(order_id: int, request: RefundOrder, *, caller: Caller, key: Key) -> Refunding | Reply:
+def refund_order(order_id: int, request: RefundOrder, *, caller: Caller, key: Key) -> Reply:
     """Give back a part of an order's price, or all that is left. Opens the stores that it needs itself.
 
-    Returns the answer that was kept under the key, or `refunding` where it could not be settled at once.
+    Returns the answer that was kept under the key, or 202 where it could not be settled at once.
     Raises NotFound, Forbidden when the caller is not the order's provider, Conflict when the order is not paid, another
     refund is under way, or less is left; Invalid when it is worth no whole token; Replayed, StillRunning, KeyReused.
     """
@@ -75,7 +75,7 @@ def refund_order(order_id: int, request: RefundOrder, *, caller: Caller, key: Ke
             raise Forbidden("Only the order's provider gives a refund.")
         return _begin(db, row, request.amount, key)
 
-    return run_on(SAGA, begin_under_key(key, begin), key) or Refunding(order_id=order_id)
+    return run_on(SAGA, begin_under_key(key, begin), key, meanwhile=Refunding(order_id=order_id))
 
 
 def _begin(db: Connection, row: Row[Any], amount: Decimal | None, key: Key) -> Event:

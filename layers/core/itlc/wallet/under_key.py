@@ -46,9 +46,9 @@ def begin_under_key(key: Key, work: Callable[[Connection], Begun]) -> Begun:
     return postgres.orders.write(transaction)
 
 
-def run_on(saga: Saga, first: Event, key: Key) -> Reply | None:
-    """Run a saga that has begun as far as it goes, and return the answer that is kept under the key; None where it
-    could not be settled at once: then the queue finishes it."""
+def run_on(saga: Saga, first: Event, key: Key, *, meanwhile: View) -> Reply:
+    """Run a saga that has begun as far as it goes, and return the answer that is kept under the key; 202 with
+    `meanwhile` where it could not be settled at once: then the queue finishes it."""
     try:
         saga.run(first)
     except Exception:  # it has begun: from here on nothing may tell the caller that it has not
@@ -57,8 +57,8 @@ def run_on(saga: Saga, first: Event, key: Key) -> Reply | None:
         with postgres.orders.read() as db:
             kept = keys.find(db, key)
     except (StillRunning, StoreAway):
-        return None
-    return None if kept is None else Reply(kept.body, kept.status, kept.headers)
+        kept = None
+    return Reply(meanwhile, 202) if kept is None else Reply(kept.body, kept.status, kept.headers)
 
 
 def key_columns(key: Key) -> dict[str, Any]:
