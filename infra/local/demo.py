@@ -4,6 +4,7 @@ It is a client like any other: it knows the API's address and the contract, and 
 administrator is made from outside, for no request can make one.
 """
 
+import re
 import secrets
 import time
 import uuid
@@ -43,10 +44,13 @@ class Person:
         if method == "POST":
             headers["Idempotency-Key"] = str(uuid.uuid4())
         response = self.http.request(method, path, json=body, headers=headers)
-        self.say(f"  {response.status_code}  {method:<6} {path:<42} {self.name} {does}")
+        self._tell(response, method, path, f"{self.name} {does}")
         if response.status_code != expect:
             raise DemoError(f"{method} {path} answered {response.status_code}, not {expect}: {response.text}")
         return response.json() if response.content else None
+
+    def _tell(self, response: httpx.Response, method: str, path: str, does: str) -> None:
+        self.say(line(response.status_code, method, path, does))
 
     def wait(self, path: str, done: Callable[[Any], bool], *, does: str) -> Any:
         """Read `path` until `done` with the answer, for at most 30 seconds, then say so and return it."""
@@ -54,14 +58,20 @@ class Person:
         while True:
             response = self.http.get(path, headers=self.headers)
             if response.status_code == 200 and done(response.json()):
-                self.say(f"  {response.status_code}  {'GET':<6} {path:<42} {does}")
+                self._tell(response, "GET", path, does)
                 return response.json()
             if time.monotonic() > deadline:
                 raise DemoError(f"GET {path} has not come to “{does}” in {PATIENCE:.0f} s: {response.text}")
             time.sleep(0.2)
 
 
-def play(api_url: str, say: Say, grant_admin: Callable[[str], None]) -> None:
+def line(status: int, method: str, path: str, does: str) -> str:
+    """A request as the story shows it; long ids are cut."""
+    short = re.sub(r"[0-9a-f]{24}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda id: f"{id[0][:4]}…", path)
+    return f"  {status}  {method:<6} {short:<36} {does}"
+
+
+def play(api_url: str, say: Say, grant_admin: Callable[[str], object]) -> None:
     """Play the story once, with people whose addresses are new, and end in a summary.
 
     `grant_admin` makes the user with an e-mail address an administrator, as `itlc admin grant` does.
@@ -72,7 +82,7 @@ def play(api_url: str, say: Say, grant_admin: Callable[[str], None]) -> None:
 
 
 class _Story:
-    def __init__(self, http: httpx.Client, say: Say, grant_admin: Callable[[str], None]) -> None:
+    def __init__(self, http: httpx.Client, say: Say, grant_admin: Callable[[str], object]) -> None:
         self.http, self.say, self.grant_admin = http, say, grant_admin
         self.password = secrets.token_urlsafe(12)
         self.suffix = ""
@@ -242,7 +252,7 @@ class _Story:
             if response.status_code != 409:
                 break
             self.suffix = f"-{secrets.token_hex(3)}"
-        self.say(f"  {response.status_code}  {'POST':<6} {'/users':<42} {person.name} registers: {person.email}")
+        self.say(line(response.status_code, "POST", "/users", f"{person.name} registers: {person.email}"))
         if response.status_code != 201:
             raise DemoError(f"POST /users answered {response.status_code}, not 201: {response.text}")
         person.id = response.json()["id"]

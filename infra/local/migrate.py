@@ -91,7 +91,12 @@ def _migrate_mongodb(endpoints: Endpoints) -> list[str]:
 def _migrate_neo4j(endpoints: Endpoints) -> list[str]:
     at = endpoints
     with (
-        GraphDatabase.driver(at.neo4j_uri, auth=(at.neo4j_user, at.neo4j_password), telemetry_disabled=True) as driver,
+        GraphDatabase.driver(
+            at.neo4j_uri,
+            auth=(at.neo4j_user, at.neo4j_password),
+            notifications_min_severity="OFF",  # it warns of labels that no node has yet
+            telemetry_disabled=True,
+        ) as driver,
         driver.session(database=at.neo4j_database) as session,
     ):
         applied = {record["name"] for record in session.run("MATCH (m:Migration) RETURN m.name AS name")}

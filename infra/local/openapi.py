@@ -298,7 +298,7 @@ def _header_parameters(found: Found, route: Route) -> list[dict[str, Any]]:
     names = ["RequestId"]
     if route.key != "none":
         names.append("RequiredIdempotencyKey" if route.key == "required" else "IdempotencyKey")
-    if "PreconditionFailed" in found.reach.errors:
+    if 412 in _refusals(found, route):
         names.append("IfMatch")
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
@@ -359,12 +359,14 @@ def _refusals(found: Found, route: Route) -> list[int]:
         kind = getattr(errors, name, None)
         if isinstance(kind, type) and issubclass(kind, errors.ItlcError):
             statuses.update([STATUS[base] for base in kind.__mro__ if base in STATUS][:1])
+    if route.method in ("GET", "POST"):
+        statuses.discard(412)  # only what changes a resource that was read looks at If-Match
     if route.method != "GET":
         statuses |= {400, 413}
     if route.allow != "anyone":
         statuses |= {401}
-    if route.allow not in ("anyone", "user"):
-        statuses |= {403} if route.allow in ("provider", "admin") else set()
+    if route.allow in ("provider", "admin"):
+        statuses |= {403}
     if "{" in route.path:
         statuses |= {404}
     if route.key != "none":

@@ -23,9 +23,15 @@ STORES = {
 }
 """The modules that bring a driver, and the secrets that only they need."""
 
-# The seam serves every operation: what it needs depends on the route, not on its source. What `send_now` sends was
-# named where the event was made.
-_NOT_FOLLOWED = {("itlc.operation", None), ("itlc.events", "send_now")}
+# The seam serves every operation: what it needs, and what it refuses, depends on the route and not on its source. What
+# `send_now` sends was named where the event was made.
+_NOT_FOLLOWED = {
+    ("itlc.operation", None),
+    ("itlc.access", None),
+    ("itlc.preconditions", None),
+    ("itlc.idempotency", None),
+    ("itlc.events", "send_now"),
+}
 # Methods of objects that the view is handed, which are known by their names alone.
 _RAISED_BY_METHOD = {"must_own": "Forbidden", "must_see": "NotFound", "if_match": "PreconditionFailed"}
 
@@ -170,7 +176,7 @@ def _follow(place: Place, reach: Reach) -> Iterator[Place]:
     if name == "itlc.stores.postgres" and _called(node) == "Database":
         reach.secrets.add(ast.literal_eval(node.args[1]))  # type: ignore[attr-defined]
         return
-    for part in ast.walk(node):
+    for part in _used(node):
         if isinstance(part, ast.Call):
             _note_call(parsed, part, reach)
         if isinstance(part, ast.Attribute):
@@ -183,9 +189,22 @@ def _follow(place: Place, reach: Reach) -> Iterator[Place]:
         if isinstance(part, ast.Name) and not hasattr(builtins, part.id):
             imported = parsed.imported.get(part.id)
             if isinstance(imported, tuple):
+                if imported[0] == "itlc.errors" and name.startswith("itlc.stores."):
+                    continue  # that a store is away follows from its use, the rest is the seam's
                 yield imported
             elif imported is None and part.id in parsed.definitions:
                 yield name, part.id
+
+
+def _used(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of `node` that do something: not what annotates, and not the errors that are caught."""
+    yield node
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns") or (name == "type" and isinstance(node, ast.ExceptHandler)):
+            continue
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, ast.AST):
+                yield from _used(part)
 
 
 def _called(node: ast.AST) -> str | None:
