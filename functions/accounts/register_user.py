@@ -17,6 +17,7 @@ app = Operation("register_user")
     status=201,
     store=postgres.users,
     location="users/me",
+    secret_body=True,
 )
 def register_user(request: Register) -> UserView:
     return app.commit(register, request, password=hash_for(request))

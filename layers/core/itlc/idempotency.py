@@ -65,6 +65,13 @@ def fingerprint(path: str, body: Any) -> str:
     return hashlib.sha256(json.dumps([path, body], sort_keys=True).encode()).hexdigest()
 
 
+def slow_fingerprint(path: str, body: Any, salt: str) -> str:
+    """The fingerprint of a body that holds a password: by scrypt (16 MiB, some 50 ms), since what is stored must not
+    make guessing a password cheaper than its own hash does."""
+    plain = fingerprint(path, body).encode()
+    return hashlib.scrypt(plain, salt=salt.encode(), n=2**14, r=8, p=1, dklen=32).hex()
+
+
 class Store(Protocol):
     """What the seam asks of a store that operations commit to. `handle` is that store's own transaction."""
 

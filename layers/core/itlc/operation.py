@@ -34,7 +34,7 @@ from itlc.errors import (
     StillRunning,
     Unauthenticated,
 )
-from itlc.idempotency import Answer, Key, Replayed, Store, fingerprint
+from itlc.idempotency import Answer, Key, Replayed, Store, fingerprint, slow_fingerprint
 from itlc.negotiation import preferred
 from itlc.paging import PageQuery, read_cursor
 from itlc.preconditions import IfMatch
@@ -67,6 +67,7 @@ class Route:
     store: Store | None = None
     location: str | None = None
     live_session: bool = False
+    secret_body: bool = False
     also: tuple[int, ...] = ()
     content_types: tuple[str, ...] = ("application/json",)
 
@@ -215,6 +216,7 @@ class Operation(Chalice):
         key: KeyUse | None = None,
         location: str | None = None,
         live_session: bool = False,
+        secret_body: bool = False,
         also: tuple[int, ...] = (),
         content_types: tuple[str, ...] = ("application/json",),
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -223,7 +225,8 @@ class Operation(Chalice):
         The view gets the path's ids by their names, the body as `request` and the query as `query`, validated.
         `allow` says who may call (see `itlc.access.Rule`), `store` what the view commits to, `key` whether an
         idempotency key is needed (a POST that names a store may have one), `location` the created resource's path
-        (`services/{id}`). `live_session` refuses an access token whose session has ended. `also` lists statuses
+        (`services/{id}`). `live_session` refuses an access token whose session has ended. `secret_body`
+        says that the body holds a password, so that a key's fingerprint is made by a slow hash. `also` lists statuses
         that the view may answer besides, for the OpenAPI document; `content_types` what it may return.
         """
         (method,) = methods
@@ -243,6 +246,7 @@ class Operation(Chalice):
                 store=store,
                 location=location,
                 live_session=live_session,
+                secret_body=secret_body,
                 also=also,
                 content_types=content_types,
             )
@@ -352,7 +356,12 @@ class Operation(Chalice):
             raise Malformed("This operation moves money: send an Idempotency-Key header, one for each intent.")
         if not KEY_FORM.fullmatch(header):
             raise Malformed("Idempotency-Key: must be 1 to 255 printable ASCII characters.")
-        return Key(call.caller.name, self.name, header, fingerprint(call.path, body))
+        caller = call.caller.name
+        if call.route.secret_body:
+            hashed = slow_fingerprint(call.path, body, f"{caller} {self.name} {header}")
+        else:
+            hashed = fingerprint(call.path, body)
+        return Key(caller, self.name, header, hashed)
 
     # How messages and schedules are served
 

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from itlc.idempotency import fingerprint
 
 from tests.support.calling import As, nobody
 from tests.support.people import PASSWORD, email_of, person, provider
@@ -37,6 +38,7 @@ def test_registering_again_with_the_key_is_the_same_user(stores: Stores) -> None
     assert nobody.call("register_user", {**ADA, "password": PASSWORD + "!"}, key="k").status == 422
     (kept,) = stores.rows("itlc_users", "SELECT * FROM idempotency_keys")
     assert PASSWORD not in str(kept)
+    assert kept["fingerprint"] != fingerprint("/users", ADA), "a fast hash would let the password be guessed"
 
 
 def test_a_builder_makes_people_with_real_sessions(stores: Stores) -> None:
