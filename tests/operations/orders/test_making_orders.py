@@ -107,6 +107,22 @@ def test_a_repeated_key_makes_one_order(stores: Stores) -> None:
     assert len(stores.rows("itlc_orders", "SELECT * FROM orders")) == 1
 
 
+def take_under_one_key(bid_id: int) -> Response:
+    """Bob takes a bid, and repeats himself."""
+    return bob.call("make_order", key="k", bid_id=bid_id)
+
+
+def test_a_request_repeated_while_it_runs_makes_one_order(stores: Stores) -> None:
+    bid = open_bid(ada, service_of(bob))
+    answers = at_once(take_under_one_key, [(bid,)] * 12)
+    made = {answer.text for answer in answers if answer.status == 201}
+    running = {answer["type"] for answer in answers if answer.status != 201}
+    assert len(made) == 1
+    assert running <= {"urn:itlc:problem:still-running"}
+    assert take_under_one_key(bid).text in made
+    assert len(stores.rows("itlc_orders", "SELECT * FROM orders")) == 1
+
+
 def test_of_many_who_take_a_bid_at_once_one_does(stores: Stores) -> None:
     bid = open_bid(ada, service_of(bob), project_id=project_of(ada))
     answers = at_once(take, [(bid,)] * 8)

@@ -93,9 +93,10 @@ def reject_bid(db: Connection, bid_id: int, *, caller: Caller) -> BidView:
 
 
 def bid_to_take(db: Connection, bid_id: int, *, caller: Caller) -> BidView:
-    """The bid that the caller is about to turn into an order, for the view to ask whether its bidder and its project
-    are still there. Raises NotFound, Forbidden, Conflict as `take_bid` does."""
-    return view(_takeable(repository.bid(db, bid_id), caller))
+    """The bid that the caller is about to turn into an order, for the view to ask whether it still stands. Raises
+    NotFound and Forbidden as `take_bid` does; whether it is open is for `take_bid` alone to say, once it has found
+    that the request is not a repeated one."""
+    return view(_sellers(repository.bid(db, bid_id), caller))
 
 
 def take_bid(db: Connection, bid_id: int, *, caller: Caller) -> OrderView:
@@ -106,7 +107,8 @@ def take_bid(db: Connection, bid_id: int, *, caller: Caller) -> OrderView:
     not see the bid, Forbidden for everybody but the service's provider (an administrator takes nobody's bids),
     Conflict when the bid is no longer open.
     """
-    row = _takeable(repository.bid_for_change(db, bid_id), caller)
+    row = _sellers(repository.bid_for_change(db, bid_id), caller)
+    model.must_be_open(row.status, "turned into an order")
     order = orders.add_order(
         db,
         bid_id=bid_id,
@@ -150,11 +152,10 @@ def _visible(row: Row[Any] | None, caller: Caller) -> Row[Any]:
     return row
 
 
-def _takeable(row: Row[Any] | None, caller: Caller) -> Row[Any]:
+def _sellers(row: Row[Any] | None, caller: Caller) -> Row[Any]:
     row = _visible(row, caller)
     if caller.user_id != row.provider_user_id:
         raise Forbidden("Only the service's provider turns a bid into an order.")
-    model.must_be_open(row.status, "turned into an order")
     return row
 
 
