@@ -1,6 +1,7 @@
 """Who is told of what happens to a plan: through the graph's outbox, the queue, and the notifications."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_whoever_acts_is_not_told(cast: Cast) -> None:
 def test_changes_removals_and_refusals_tell_nobody(cast: Cast) -> None:
     ids = lay_down(cast.provider, cast.order_id, [step(1), step(2)])
     cast.told()
-    at = {"order_id": cast.order_id, "step_id": ids[1]}
+    at: dict[str, Any] = {"order_id": cast.order_id, "step_id": ids[1]}
     assert cast.provider.call("change_step", {"notified_personnel": ["ann@example.org"]}, **at).status == 200
     assert cast.provider.call("remove_step", **at).status == 204
     assert cast.provider.call("add_step", step(9), order_id=cast.order_id).status == 422

@@ -85,7 +85,7 @@ def test_a_refusal_is_replayed_under_its_key_too(order_id: int) -> None:
 
 
 def test_any_field_but_the_number_is_changed(order_id: int, ids: list[str], stores: Stores) -> None:
-    at = {"order_id": order_id, "step_id": ids[3]}
+    at: dict[str, Any] = {"order_id": order_id, "step_id": ids[3]}
     change = {"description": "Finish", "requirements": "Paint", "notified_personnel": ["a@b.org"], "duration_hours": 4}
     before = provider.call("read_step", **at)
     response = provider.call("change_step", change, **at)
@@ -119,7 +119,7 @@ def test_a_bad_change_is_refused_by_name(order_id: int, ids: list[str], change: 
 
 
 def test_a_change_or_removal_needs_the_version_it_was_made_from(order_id: int, ids: list[str]) -> None:
-    at = {"order_id": order_id, "step_id": ids[3]}
+    at: dict[str, Any] = {"order_id": order_id, "step_id": ids[3]}
     tag = {"if-match": customer.call("read_step", **at).headers["ETag"]}
     assert provider.call("change_step", {"description": "A"}, headers=tag, **at).status == 200
     assert provider.call("change_step", {"description": "B"}, headers=tag, **at).status == 412
@@ -162,7 +162,7 @@ def test_steps_are_completed_after_those_they_depend_on(order_id: int, ids: list
 
 
 def test_a_complete_step_stays_as_it_is(order_id: int, ids: list[str]) -> None:
-    at = {"order_id": order_id, "step_id": ids[0]}
+    at: dict[str, Any] = {"order_id": order_id, "step_id": ids[0]}
     first = provider.call("complete_step", key="k", **at)
     assert provider.call("complete_step", **at).status == 409
     assert provider.call("change_step", {"description": "Other"}, **at).status == 409
@@ -180,7 +180,7 @@ def test_what_the_orders_state_forbids(stores: Stores, status: str) -> None:
     order_id = order_in("created", customer, provider)
     ids = lay_down(provider, order_id, diamond())
     stores.rows("itlc_orders", "UPDATE orders SET status = :status WHERE id = :id", status=status, id=order_id)
-    at = {"order_id": order_id, "step_id": ids[0]}
+    at: dict[str, Any] = {"order_id": order_id, "step_id": ids[0]}
     assert provider.call("complete_step", **at).status == 409
     planning = 409 if status != "created" else None
     for response, allowed in (
@@ -193,7 +193,7 @@ def test_what_the_orders_state_forbids(stores: Stores, status: str) -> None:
 
 
 def test_who_may_do_what(order_id: int, ids: list[str]) -> None:
-    at = {"order_id": order_id, "step_id": ids[0]}
+    at: dict[str, Any] = {"order_id": order_id, "step_id": ids[0]}
     attempts: list[tuple[str, Any, dict[str, Any]]] = [
         ("add_step", step(1), {"order_id": order_id}),
         ("change_step", {"description": "Mine"}, at),
@@ -219,8 +219,8 @@ def test_a_step_is_found_under_its_own_order_only(order_id: int, ids: list[str])
     other = order_in("in_progress", customer, provider)
     lay_down(provider, other, [step(1)])
     for name in ("read_step", "change_step", "remove_step", "complete_step"):
-        for path in ((other, ids[0]), (order_id, uuid.uuid4()), (order_id, "1"), (10**9, ids[0])):
-            assert provider.call(name, order_id=path[0], step_id=path[1]).status == 404, (name, path)
+        for order, step_id in ((other, ids[0]), (order_id, uuid.uuid4()), (order_id, "1"), (10**9, ids[0])):
+            assert provider.call(name, order_id=order, step_id=step_id).status == 404, (name, order, step_id)
 
 
 def test_steps_are_listed_by_number_though_steps_are_added_and_removed_meanwhile(order_id: int) -> None:

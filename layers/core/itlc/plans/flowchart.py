@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from unicodedata import category
 
 from itlc.plans import model
 from itlc.plans.model import Step
@@ -23,8 +24,10 @@ def flowchart(order_id: int, steps: Sequence[Step]) -> str:
     lines = ["---", f"title: Plan of order {order_id}", "---", "flowchart LR"]
     for step in steps:
         state = "done" if step.complete else "blocked" if step.step_number in blocked else "ready"
-        said = f"{_label(step.description)}<br/>{state}, {step.duration_hours:g} h"
-        lines.append(f'  s{step.step_number}["{step.step_number}. {said}"]:::{state}')
+        lines.append(
+            f'  s{step.step_number}["Step {step.step_number}, {state}, {model.spoken_hours(step.duration_hours)}'
+            f'<br/>{_label(step.description)}"]:::{state}'
+        )
     for step in steps:
         for number in step.depends_on:
             arrow = "==>" if (number, step.step_number) in critical else "-->"
@@ -34,8 +37,8 @@ def flowchart(order_id: int, steps: Sequence[Step]) -> str:
 
 
 def _label(text: str) -> str:
-    """Text for a quoted label: on one line, shortened, and everything but letters, digits and a few harmless signs
-    as a numeric entity, so that no quote, bracket, markup or keyword of Mermaid's is read out of it."""
+    """Text for a quoted label: on one line, shortened, and everything but letters, digits and spaces as a numeric
+    entity, so that no quote, bracket, markup, list or keyword of Mermaid's is read out of it."""
     line = " ".join(text.split())
     short = line if len(line) <= LABEL_LENGTH else line[: LABEL_LENGTH - 1].rstrip() + "…"
-    return "".join(sign if sign.isalnum() or sign in " ,.-_…" else f"#{ord(sign)};" for sign in short)
+    return "".join(sign if sign == " " or category(sign)[0] in "LMN" else f"#{ord(sign)};" for sign in short)

@@ -303,6 +303,11 @@ def spoken(numbers: Sequence[int]) -> str:
     return f"steps {', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
+def spoken_hours(hours: float) -> str:
+    """A duration as one says it, to two places: `1,200 h`, `2.5 h`, `under 0.01 h`."""
+    return f"{hours:,.2f}".rstrip("0").rstrip(".") + " h" if hours >= 0.01 else "under 0.01 h"
+
+
 def _dependents(depends_on: Mapping[int, Collection[int]]) -> dict[int, list[int]]:
     dependents: dict[int, list[int]] = {number: [] for number in depends_on}
     for number, dependencies in depends_on.items():

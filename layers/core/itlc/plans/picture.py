@@ -15,12 +15,12 @@ from xml.sax.saxutils import escape
 from itlc.plans import model
 from itlc.plans.model import Step
 
-BOX_WIDTH, BOX_HEIGHT = 236, 96
-LANE_HEIGHT = 10
+BOX_WIDTH, LANE_HEIGHT = 236, 10
 ROW_GAP, COLUMN_GAP = 22, 76
 MARGIN, HEAD, FOOT = 28, 84, 60
 LEAST_WIDTH = 720
 FONT_SIZE, LINE_HEIGHT, LINES = 13, 17, 3
+FIRST_LINE, BELOW_LINES = 46, 16
 TEXT_WIDTH = BOX_WIDTH - 28
 SPOKEN_LENGTH = 100
 MOST_LANES = 1500
@@ -30,7 +30,7 @@ STYLE = """
 svg { --paper: #ffffff; --ink: #1c2430; --quiet: #566070; --line: #7c8797; --critical: #b3470f;
   --done: #e1f3e7; --done-ink: #1f6b3e; --ready: #ffffff; --ready-ink: #1b57b4;
   --blocked: #f2f3f5; --blocked-ink: #566070;
-  font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; max-width: 100%; height: auto }
+  font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; color-scheme: light dark }
 @media (prefers-color-scheme: dark) { svg { --paper: #14181f; --ink: #e8ecf2; --quiet: #a3adbb; --line: #76818f;
   --critical: #ff9a5c; --done: #173524; --done-ink: #7fd6a0; --ready: #1a2230; --ready-ink: #8ab8ff; --blocked: #20252d;
   --blocked-ink: #a3adbb } }
@@ -69,7 +69,7 @@ def picture(order_id: int, steps: Sequence[Step]) -> str:
     """The plan as an SVG document. `steps` is the whole plan, by step number."""
     columns = _columns(steps)
     path = model.critical_path(steps)
-    tallest = max((_height(column) for column in columns), default=BOX_HEIGHT)
+    tallest = max((_height(column) for column in columns), default=0)
     width = max(LEAST_WIDTH, 2 * MARGIN + len(columns) * (BOX_WIDTH + COLUMN_GAP) - COLUMN_GAP)
     height = HEAD + tallest + FOOT + MARGIN
     for column in columns:
@@ -113,14 +113,10 @@ class Slot:
 
     key: tuple[int, int]
     x: float
+    height: float
     y: float = 0.0
     before: list["Slot"] = field(default_factory=list)
     after: list["Slot"] = field(default_factory=list)
-
-    @property
-    def height(self) -> int:
-        """How much of the column it takes."""
-        return LANE_HEIGHT if self.key[1] else BOX_HEIGHT
 
     @property
     def middle(self) -> float:
@@ -133,7 +129,10 @@ def _columns(steps: Sequence[Step]) -> list[list[Slot]]:
     that they pass (those from one step share it), and each slot moves towards the mean of its neighbours."""
     layers = model.layers(steps)
     layer = {number: index for index, numbers in enumerate(layers) for number in numbers}
-    columns = [[Slot((number, 0), _left(index)) for number in numbers] for index, numbers in enumerate(layers)]
+    columns = [
+        [Slot((number, 0), _left(index), _box_height(steps[number - 1])) for number in numbers]
+        for index, numbers in enumerate(layers)
+    ]
     places = {slot.key: slot for column in columns for slot in column}
     reach = {step.step_number: 0 for step in steps}  # columns until the furthest step that waits for it
     for step in steps:
@@ -143,7 +142,7 @@ def _columns(steps: Sequence[Step]) -> list[list[Slot]]:
         for number, far in reach.items():
             for distance in range(1, far):
                 passed = layer[number] + distance
-                places[number, distance] = Slot((number, distance), _left(passed))
+                places[number, distance] = Slot((number, distance), _left(passed), LANE_HEIGHT)
                 columns[passed].append(places[number, distance])
                 _join(places[number, distance - 1], places[number, distance])
     for step in steps:
@@ -160,6 +159,10 @@ def _columns(steps: Sequence[Step]) -> list[list[Slot]]:
 
 def _left(column: int) -> float:
     return MARGIN + column * (BOX_WIDTH + COLUMN_GAP)
+
+
+def _box_height(step: Step) -> float:
+    return FIRST_LINE + LINE_HEIGHT * (len(_wrapped(step.description)) - 1) + BELOW_LINES
 
 
 def _join(first: Slot, second: Slot) -> None:
@@ -230,20 +233,20 @@ def _curve(x: float, y: float, to_x: float, to_y: float) -> str:
 
 def _box(step: Step, place: Slot, state: str, path: Sequence[int]) -> str:
     outline = (
-        f'<rect class="outline" x="-5" y="-5" width="{BOX_WIDTH + 10}" height="{BOX_HEIGHT + 10}" rx="13"/>'
+        f'<rect class="outline" x="-5" y="-5" width="{BOX_WIDTH + 10}" height="{place.height + 10:g}" rx="13"/>'
         if step.step_number in path
         else ""
     )
     lines = [
-        f'<text x="14" y="{46 + LINE_HEIGHT * index}">{_xml(line)}</text>'
+        f'<text x="14" y="{FIRST_LINE + LINE_HEIGHT * index}">{_xml(line)}</text>'
         for index, line in enumerate(_wrapped(step.description))
     ]
     return (
         f'<g class="{state}" transform="translate({place.x:g} {place.y:g})">'
         f"<title>{_spoken(step, state)}</title>{outline}"
-        f'<rect class="box" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="9"/>'
+        f'<rect class="box" width="{BOX_WIDTH}" height="{place.height:g}" rx="9"/>'
         f'<text x="14" y="24"><tspan class="number">{step.step_number}</tspan>'
-        f'<tspan class="quiet" dx="9">{step.duration_hours:g} h</tspan></text>'
+        f'<tspan class="quiet" dx="9">{model.spoken_hours(step.duration_hours)}</tspan></text>'
         f'<text class="state" x="{BOX_WIDTH - 32}" y="23" text-anchor="end">{state}</text>'
         f'<path class="sign" transform="translate({BOX_WIDTH - 25} 13.5)" d="{SIGNS[state]}"/>'
         f"{''.join(lines)}</g>"
@@ -285,7 +288,7 @@ def _summary(steps: Sequence[Step], path: Sequence[int]) -> str:
         return "No steps have been defined yet."
     done = sum(step.complete for step in steps)
     share = f"{done} of {len(steps)} steps done ({model.progress(steps):.0%})"
-    return f"{share} · {model.duration_hours(steps, path):g} h on the critical path"
+    return f"{share} · {model.spoken_hours(model.duration_hours(steps, path))} on the critical path"
 
 
 def _description(steps: Sequence[Step], path: Sequence[int], states: Mapping[int, str]) -> str:
@@ -302,7 +305,7 @@ def _spoken(step: Step, state: str) -> str:
     after = f", after {model.spoken(step.depends_on)}" if step.depends_on else ""
     line = " ".join(step.description.split())
     short = line if len(line) <= SPOKEN_LENGTH else line[: SPOKEN_LENGTH - 1].rstrip() + "…"
-    return _xml(f"Step {step.step_number}, {state}, {step.duration_hours:g} h{after}: {short}")
+    return _xml(f"Step {step.step_number}, {state}, {model.spoken_hours(step.duration_hours)}{after}: {short}")
 
 
 def _xml(text: str) -> str:
@@ -361,7 +364,7 @@ def _sign_width(sign: str) -> float:
     if unicodedata.east_asian_width(sign) in ("W", "F"):
         return 1.05
     if sign in " iljtfI.,:;'|!()[]":
-        return 0.34
-    if sign in "mwMW@%…—" or (not sign.isascii() and unicodedata.category(sign) == "So"):
+        return 0.4
+    if sign in "mwMW@%<>+=~#&…—" or (not sign.isascii() and unicodedata.category(sign)[0] == "S"):
         return 1.0
-    return 0.72 if sign.isupper() else 0.57
+    return 0.74 if sign.isupper() else 0.64
