@@ -144,11 +144,13 @@ def pay_project(project_id: str, *, caller: Caller, key: Key) -> Reply:
     return run_on(SAGA, first, key, meanwhile=PayingProject(project_id=project_id))
 
 
-def _without_orders(project_id: str, caller: Caller) -> Conflict:
-    """Only MongoDB knows a project that has no order yet; so its driver is loaded for that one, rare refusal."""
+def _without_orders(project_id: str, caller: Caller) -> ItlcError:
+    """Why a project without orders is not paid. Only MongoDB knows it, whose driver is loaded for this refusal alone.
+    Raises NotFound."""
     from itlc.projects.service import own_project
 
-    own_project(project_id, caller)
+    if own_project(project_id, caller).owner_id != caller.id:
+        return Forbidden("Only the project's owner pays for it.")
     return Conflict("Only a completed project can be paid: this one is open, it has no orders yet.")
 
 
