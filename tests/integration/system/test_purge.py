@@ -1,0 +1,143 @@
+"""What has had its time goes, what has not stays, in every store; a store that fails keeps no other from it."""
+
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from itlc.errors import StoreAway
+from itlc.operation import Deadline
+from itlc.stores import mongo, postgres
+from itlc.system import purge
+
+from tests.support.calling import run_scheduled
+from tests.support.stack import Stores
+
+NOTHING = {"keys": 0, "events": 0, "sessions": 0, "failed": 0}
+
+
+def add_keys(stores: Stores, database: str, age: str, *keys: str) -> None:
+    """Idempotency keys that expire now plus `age`."""
+    for key in keys:
+        stores.rows(
+            database,
+            "INSERT INTO idempotency_keys (caller, operation, key, fingerprint, status, headers, body, expires_at) "
+            "VALUES ('user:1', 'publish_service', :key, '-', 201, '{}', '{}', now() + CAST(:age AS interval))",
+            key=key,
+            age=age,
+        )
+
+
+def test_spent_keys_go_and_living_ones_stay(stores: Stores) -> None:
+    for database in postgres.DATABASES:
+        add_keys(stores, database.name, "-1 second", "spent")
+        add_keys(stores, database.name, "1 hour", "alive")
+    for name, days in (("spent", -1), ("alive", 1)):
+        kept = {"key": name, "fingerprint": "-", "answer": {}, "expires_at": datetime.now(UTC) + timedelta(days=days)}
+        stores.mongo["itlc_pbfr"]["blogs"].insert_one({"title": name, "idempotency": kept})
+        stores.graph(
+            "CREATE (:IdempotencyKey {identity: $name, expires_at: datetime() + duration({days: $days})})",
+            name=name,
+            days=days,
+        )
+    assert run_scheduled("purge_expired") == {**NOTHING, "keys": 7}
+    for database in postgres.DATABASES:
+        assert stores.rows(database.name, "SELECT key FROM idempotency_keys") == [{"key": "alive"}]
+    assert {document["title"]: "idempotency" in document for document in stores.documents("blogs")} == {
+        "spent": False,
+        "alive": True,
+    }
+    assert stores.graph("MATCH (k:IdempotencyKey) RETURN k.identity AS name") == [{"name": "alive"}]
+    assert run_scheduled("purge_expired") == NOTHING
+
+
+def test_events_go_after_fifteen_days_and_never_before_they_are_sent(stores: Stores) -> None:
+    sent = {"old": "16 days", "recent": "14 days"}
+    for name, ago in sent.items():
+        stores.rows(
+            "itlc_orders",
+            "INSERT INTO outbox (id, queue, type, aggregate, payload, created_at, published_at) VALUES "
+            "(:id, 'notifications', :name, 'order:1', '{}', now() - interval '20 days', "
+            "now() - CAST(:ago AS interval))",
+            id=uuid.uuid4(),
+            name=name,
+            ago=ago,
+        )
+        stores.rows(
+            "itlc_orders",
+            "INSERT INTO inbox (consumer, message_id, received_at) VALUES (:name, :id, now() - CAST(:ago AS interval))",
+            name=name,
+            id=uuid.uuid4(),
+            ago=ago,
+        )
+    stores.rows(
+        "itlc_orders",
+        "INSERT INTO outbox (id, queue, type, aggregate, payload, created_at) "
+        "VALUES (:id, 'notifications', 'waiting', 'order:1', '{}', now() - interval '20 days')",
+        id=uuid.uuid4(),
+    )
+    assert run_scheduled("purge_expired") == {**NOTHING, "events": 2}
+    assert {row["type"] for row in stores.rows("itlc_orders", "SELECT type FROM outbox")} == {"recent", "waiting"}
+    assert stores.rows("itlc_orders", "SELECT consumer FROM inbox") == [{"consumer": "recent"}]
+
+
+def test_sessions_and_resets_go_a_day_after_their_end(stores: Stores) -> None:
+    stores.rows("itlc_users", "INSERT INTO users (id, name, email, password) VALUES (1, 'Ada', 'ada@example.org', '-')")
+    sessions = {
+        "over": ("-2 days", None),
+        "ended": ("10 days", "-2 days"),
+        "just over": ("-1 hour", None),
+        "alive": ("10 days", None),
+    }
+    for name, (expires, ended) in sessions.items():
+        session = uuid.uuid4()
+        stores.rows(
+            "itlc_users",
+            "INSERT INTO sessions (id, user_id, expires_at, ended_at) VALUES "
+            "(:id, 1, now() + CAST(:expires AS interval), now() + CAST(:ended AS interval))",
+            id=session,
+            expires=expires,
+            ended=ended,
+        )
+        stores.rows("itlc_users", "INSERT INTO refresh_tokens (hash, session_id) VALUES (:n, :s)", n=name, s=session)
+    stores.rows(
+        "itlc_users",
+        "INSERT INTO refresh_tokens (hash, session_id, spent_at) "
+        "SELECT 'long spent', session_id, now() - interval '31 days' FROM refresh_tokens WHERE hash = 'alive'",
+    )
+    for name, expires, used in (("used", "1 hour", "-2 days"), ("over", "-2 days", None), ("open", "1 hour", None)):
+        stores.rows(
+            "itlc_users",
+            "INSERT INTO password_resets (hash, user_id, expires_at, used_at) VALUES "
+            "(:name, 1, now() + CAST(:expires AS interval), now() + CAST(:used AS interval))",
+            name=name,
+            expires=expires,
+            used=used,
+        )
+    assert run_scheduled("purge_expired") == {**NOTHING, "sessions": 5}
+    tokens = {row["hash"] for row in stores.rows("itlc_users", "SELECT hash FROM refresh_tokens")}
+    assert tokens == {"just over", "alive"}
+    assert len(stores.rows("itlc_users", "SELECT id FROM sessions")) == 2
+    assert stores.rows("itlc_users", "SELECT hash FROM password_resets") == [{"hash": "open"}]
+
+
+def test_it_works_in_batches_until_its_time_is_up(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "BATCH", 2)
+    add_keys(stores, "itlc_tokens", "-1 second", "a", "b", "c", "d", "e")
+    assert purge.purge(Deadline(at=time.monotonic() - 1)) == NOTHING
+    assert len(stores.rows("itlc_tokens", "SELECT key FROM idempotency_keys")) == 5
+    assert purge.purge(Deadline(at=time.monotonic() + 30)) == {**NOTHING, "keys": 5}
+    assert stores.rows("itlc_tokens", "SELECT key FROM idempotency_keys") == []
+
+
+def test_a_store_that_is_away_keeps_no_other_from_being_purged(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise StoreAway("away")
+
+    add_keys(stores, "itlc_templates", "-1 second", "spent")
+    monkeypatch.setattr(postgres.users, "write", fail)
+    monkeypatch.setattr(mongo.DocumentStore, "read", fail)
+    done = run_scheduled("purge_expired")
+    assert done["keys"] == 1
+    assert done["failed"] == 6 + len(mongo.STORES)

@@ -1,0 +1,124 @@
+"""The relay sends what the nudge after a commit could not, from every outbox; a store that is away stops no other."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from itlc import aws, events
+from itlc.errors import StoreAway
+from itlc.events import Event, event
+from itlc.settings import settings
+from itlc.stores import mongo, neo4j, postgres
+
+from tests.support.calling import run_scheduled
+from tests.support.stack import Stores
+
+
+@pytest.fixture
+def no_nudge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent after a commit, as when the queue was away at that moment."""
+    monkeypatch.setattr(events, "send_now", lambda emitted, published: None)
+
+
+def said(text: str) -> Event:
+    return event("notifications", "notice", "order:1", {"message": text})
+
+
+def wait_everywhere(stores: Stores) -> set[str]:
+    """One event in each of the seven stores, its first claim run out; returns their ids."""
+    waiting = set()
+    for database in postgres.DATABASES:
+        one = said(database.name)
+        database.write(lambda db, one=one: events.emit(db, one))  # type: ignore[misc]
+        waiting.add(one.id)
+        stores.rows(database.name, "UPDATE outbox SET claimed_until = now() - interval '1 second'")
+    one = said("itlc_pbfr")
+    entry = {**mongo.outbox_entry(one), "claimed_until": datetime.now(UTC) - timedelta(seconds=1)}
+    stores.mongo["itlc_pbfr"]["projects"].insert_one({"name": "a", "outbox": [entry]})
+    waiting.add(one.id)
+    one = said("neo4j")
+    neo4j.graph.write(lambda transaction: transaction.emit(one))
+    stores.graph("MATCH (o:Outbox) SET o.claimed_until = datetime() - duration({seconds: 1})")
+    return waiting | {one.id}
+
+
+def received() -> list[dict[str, Any]]:
+    """Every message of the queue, taken out of it."""
+    url = settings().queues["notifications"]
+    found: list[dict[str, Any]] = []
+    while messages := aws.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            found.append(json.loads(message["Body"]))
+            aws.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_what_waits_in_any_store_is_sent_once(stores: Stores) -> None:
+    waiting = wait_everywhere(stores)
+    assert run_scheduled("relay_outbox") == {"sent": 7, "unsent": 0, "stores_away": 0}
+    messages = received()
+    assert {message["id"] for message in messages} == waiting
+    assert len(messages) == len(waiting)
+    assert run_scheduled("relay_outbox") == {"sent": 0, "unsent": 0, "stores_away": 0}
+    for database in postgres.DATABASES:
+        assert stores.rows(database.name, "SELECT id FROM outbox WHERE published_at IS NULL") == []
+    assert stores.documents("projects")[0]["outbox"] == []
+    assert stores.graph("MATCH (o:Outbox) RETURN o.id AS id") == []
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_what_is_claimed_by_another_is_left_to_it(stores: Stores) -> None:
+    postgres.orders.write(lambda db: events.emit(db, said("just written")))
+    assert run_scheduled("relay_outbox")["sent"] == 0
+    assert received() == []
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_a_backlog_of_several_batches_is_sent(stores: Stores) -> None:
+    def emit(db: Any) -> None:
+        for number in range(250):
+            events.emit(db, said(str(number)))
+
+    postgres.orders.write(emit)
+    stores.rows("itlc_orders", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
+    assert run_scheduled("relay_outbox")["sent"] == 250
+    assert len({message["id"] for message in received()}) == 250
+
+
+@pytest.mark.usefixtures("no_nudge")
+@pytest.mark.parametrize("away", ["itlc_orders", "itlc_pbfr", "neo4j"])
+def test_a_store_that_is_away_does_not_stop_the_others(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise StoreAway(away)
+
+    waiting = wait_everywhere(stores)
+    with monkeypatch.context() as patched:
+        match away:
+            case "itlc_orders":
+                patched.setattr(postgres.orders, "write", fail)
+            case "itlc_pbfr":
+                patched.setattr(mongo.DocumentStore, "read", fail)
+            case _:
+                patched.setattr(neo4j.graph, "write", fail)
+        assert run_scheduled("relay_outbox") == {"sent": 6, "unsent": 0, "stores_away": 1}
+    assert run_scheduled("relay_outbox") == {"sent": 1, "unsent": 0, "stores_away": 0}
+    assert {message["id"] for message in received()} == waiting
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_what_the_queue_does_not_take_waits_for_the_next_time(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = event("notifications", "notice", "order:1", {"message": "a"}, id=uuid.uuid4())
+    postgres.users.write(lambda db: events.emit(db, one))
+    stores.rows("itlc_users", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
+    with monkeypatch.context() as patched:
+        patched.setattr(events, "send", lambda waiting: set())
+        assert run_scheduled("relay_outbox") == {"sent": 0, "unsent": 1, "stores_away": 0}
+    (row,) = stores.rows("itlc_users", "SELECT published_at, attempts, claimed_until > now() AS claimed FROM outbox")
+    assert row == {"published_at": None, "attempts": 1, "claimed": True}
+    stores.rows("itlc_users", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
+    assert run_scheduled("relay_outbox")["sent"] == 1
