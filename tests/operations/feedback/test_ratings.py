@@ -3,6 +3,12 @@
 from typing import Any
 
 import pytest
+from itlc.access import Caller
+from itlc.feedback import repository, service
+from itlc.feedback.schemas import RateOrder
+from itlc.orders.service import order_for
+from itlc.preconditions import IfMatch
+from itlc.stores import mongo
 
 from tests.support.calling import As, Response, nobody
 from tests.support.market import member, order_in, service_of
@@ -118,6 +124,24 @@ def test_ratings_at_once_leave_one_and_the_average_follows_the_last(stores: Stor
     drain()
     service = nobody.call("read_service", service_id=document["service_id"])
     assert service["rating"] == {"average": float(document["rating"]), "count": 1}
+
+
+def test_a_first_rating_that_another_overtakes_replaces_it(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = order_in("completed", ada, bob)
+    look = repository.rating_of_order
+
+    def look_and_be_overtaken(db: Any, order_id: int) -> Any:
+        found = look(db, order_id)
+        monkeypatch.undo()
+        faster = RateOrder(rating=1)
+        facts = order_for(order_id)
+        mongo.ratings.write(lambda db: service.rate_order(db, facts, faster, caller=Caller(1), if_match=IfMatch(None)))
+        return found
+
+    monkeypatch.setattr(repository, "rating_of_order", look_and_be_overtaken)
+    assert rate(ada, order, 5).status == 200
+    (document,) = stores.documents("ratings")
+    assert (document["rating"], document["version"]) == (5, 2)
 
 
 def test_all_may_see_how_a_service_is_rated_but_not_by_whom(stores: Stores) -> None:
