@@ -30,6 +30,7 @@ check: $(DEV) ## Format, lint, types, security, template, locks: what CI checks 
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(SOURCES) tests
 	$(BIN)/bandit --quiet --skip B404,B603 --recursive $(SOURCES)
+	$(BIN)/itlc openapi --check
 	$(BIN)/cfn-lint template.yaml $(wildcard infra/aws/*.yaml)
 	$(BIN)/python infra/locks/check.py
 

@@ -69,12 +69,12 @@ def deploy(endpoints: Endpoints, say: Say) -> Deployment:
         wanted = _package(endpoints, say)
         cloudformation = aws_client(endpoints, "cloudformation")
         found = _stack(cloudformation)
-        changed = found is None or found["StackStatus"] not in DONE or _tag(found) != wanted.fingerprint
-        if changed:
+        changed = False
+        if found is None or found["StackStatus"] not in DONE or _tag(found) != wanted.fingerprint:
+            changed = True
             say(f"deploying {wanted.functions} functions")
             _upload(endpoints, wanted)
             found = _apply(cloudformation, endpoints, wanted, found, say)
-        assert found is not None  # noqa: S101 - it was found, or made
         deployment = _deployment(endpoints, found)
         _mend_api(aws_client(endpoints, "apigateway"), _outputs(found)["ApiId"], wanted)
         _see_that_it_answers(deployment)

@@ -14,9 +14,7 @@ BY_NAME = {
     "question": "Do you work on Sundays?",
     "answer": "No.",
     "review": "Well done.",
-    "password": "correct horse battery",
-    "new_password": "correct horse battery",
-    "current_password": "correct horse battery",
+    **dict.fromkeys(("password", "new_password", "current_password"), "correct horse battery"),
 }
 BY_FORMAT = {
     "uuid": "0190f5a8-6f1e-7cc4-9d5e-0b6f6f1c2a77",

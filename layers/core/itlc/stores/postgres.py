@@ -6,13 +6,14 @@ connection per database is enough; it is opened when first used and again when i
 
 import random
 import select
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -52,11 +53,11 @@ class Database:
         """The engine, over one connection. The socket's timeout is longer than the server's statement timeout (5 s)."""
         url = make_url(secret(self.secret_name)["url"]).set(drivername="postgresql+pg8000")
         return create_engine(
-            url,
+            url.difference_update_query(["sslmode"]),
             pool_size=1,
             max_overflow=0,
             pool_timeout=3,
-            connect_args={"timeout": 8, "tcp_keepalive": True, "application_name": "itlc"},
+            connect_args={"timeout": 8, "tcp_keepalive": True, "application_name": "itlc", "ssl_context": _tls(url)},
         )
 
     @contextmanager
@@ -164,6 +165,22 @@ def _answers(connection: Connection) -> bool:
     except DBAPIError:
         return False
     return True
+
+
+def _tls(url: URL) -> ssl.SSLContext | None:
+    """What the driver needs for the URL's `sslmode`, with libpq's meaning: None without one or with `disable`;
+    `require` encrypts, `verify-full` checks the server's certificate as well. Raises ValueError for any other."""
+    match url.query.get("sslmode"):
+        case None | "disable":
+            return None
+        case "require":
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            return context
+        case "verify-full":
+            return ssl.create_default_context()
+        case other:
+            raise ValueError(f"sslmode={other}: must be disable, require or verify-full")
 
 
 def sqlstate(error: DBAPIError) -> str:
