@@ -241,11 +241,6 @@ def number_after_insertion(number: int, inserted: int) -> int:
     return number + 1 if number >= inserted else number
 
 
-def number_after_removal(number: int, removed: int) -> int:
-    """What step `number`, another one, is called once the step `removed` is gone."""
-    return number - 1 if number > removed else number
-
-
 def check_plannable(status: str) -> None:
     """Raise Conflict unless the plan of an order with this status may change."""
     if status not in PLANNABLE:
