@@ -92,7 +92,7 @@ def money(stores: Stores) -> dict[str, Any]:
         "itlc_tokens": ("token_topups",),
     }
     seen: dict[str, Any] = {
-        table: sorted(map(str, stores.rows(database, f"SELECT * FROM {table}")))
+        f"{database}.{table}": sorted(map(str, stores.rows(database, f"SELECT * FROM {table}")))
         for database, names in tables.items()
         for table in names
     }

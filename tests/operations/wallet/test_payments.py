@@ -349,6 +349,21 @@ def test_step_by_step_each_three_times(
     assert pay(ada, order).status == 201
 
 
+def test_a_message_that_comes_again_is_not_judged_by_what_is_left_meanwhile(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order_id,) = payable(ada, bob, "300.00")
+    collect = _begin(ada, order_id, stores, monkeypatch)
+    payments.SAGA.apply(collect)
+    assert tokens_of(stores, ada) == [200]  # no longer enough: but the tokens are in escrow
+    for _ in range(3):
+        assert deliver("settle_payments", collect.body()) == []
+    assert "declined" not in {json.loads(body)["type"] for _, body in outbox(stores)}
+    drain()
+    assert pay(ada, order_id).status == 201
+    assert tokens_of(stores, ada, bob) == [200, 300]
+
+
 def test_a_payment_that_was_overtaken_gives_the_tokens_back(
     ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
