@@ -53,6 +53,12 @@ def test_ratings_at_once_are_all_counted(service_id: int) -> None:
     assert shown(service_id) == {"average": 3.0, "count": 10}
 
 
+def test_versions_of_one_rating_at_once_count_as_the_newest(service_id: int) -> None:
+    versions = [("project_ratings", rated(service_id, 1, 1 + version % 5, version)) for version in range(1, 13)]
+    assert at_once(deliver, versions) == [[]] * 12
+    assert shown(service_id) == {"average": 3.0, "count": 1}
+
+
 def test_the_best_rated_are_listed_first(service_id: int) -> None:
     grace, _ = provider("Hedy")
     better = grace.call("publish_service", {"name": "Radio", "description": "Hopping."})["id"]

@@ -39,7 +39,7 @@ def project(db: Connection, consumer: str, event: events.Event) -> None:
     rated = read_rated(event)
     if not events.first_time(db, consumer, event):
         return
-    # The service's row is the lock: two ratings of it take turns, so that neither misses what the other wrote.
+    # The service's row is the lock: two versions of one rating take turns, so that neither misses what the other wrote.
     if repository.service_for_change(db, rated.service_id) is None:
         raise Poison(f"there never was a service {rated.service_id}")
     known = repository.rating(db, rated.order_id)
