@@ -267,6 +267,54 @@ def test_cut_off_before_the_pivot_it_answers_202_and_the_queue_settles(
     assert tokens_of(stores, ada, bob) == [380, 120]
 
 
+@pytest.mark.parametrize("when", ["inside", "after"])
+@pytest.mark.parametrize(
+    ("database", "transaction"),
+    [(postgres.orders, 1), (postgres.users, 1), (postgres.orders, 2), (postgres.users, 2)],
+    ids=["begin", "collect", "pivot", "release"],
+)
+def test_cut_off_before_or_after_any_commit_it_is_paid_once(
+    ada: As,
+    bob: As,
+    order: int,
+    stores: Stores,
+    monkeypatch: pytest.MonkeyPatch,
+    database: postgres.Database,
+    transaction: int,
+    when: str,
+) -> None:
+    seen = 0
+    write = database.write
+
+    def cut_in(work: Callable[[Any], Any]) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen != transaction:
+            return write(work)
+        if when == "after":
+            write(work)
+            raise Cut
+
+        def then_cut(db: Any) -> None:
+            work(db)
+            raise Cut
+
+        return write(then_cut)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "write", cut_in)
+        first = pay(ada, order)
+    answers = {(postgres.orders, 1): 500, (postgres.users, 1): 202, (postgres.orders, 2): 202, (postgres.users, 2): 201}
+    committed_the_pivot = database is postgres.orders and transaction == 2 and when == "after"
+    assert first.status == (201 if committed_the_pivot else answers[database, transaction])
+    ledger_holds(stores)
+    drain()
+    final = pay(ada, order)
+    assert (final.status, final.json) == (201, {"order_id": order, "tokens_charged": 120, "balance": 380})
+    assert tokens_of(stores, ada, bob) == [380, 120]
+    assert len(stores.rows("itlc_orders", "SELECT * FROM payments")) == 1
+
+
 def test_cut_off_after_the_pivot_it_is_paid_and_the_queue_releases(
     ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
