@@ -130,7 +130,7 @@ def test_a_policy_gives_what_its_name_says(read: dict[str, Any]) -> None:
     def queue(name: str, kind: str) -> Any:
         return {"Fn::GetAtt": [f"{template.logical_id(name)}{kind}", "Arn"]}
 
-    reads, sends = "secretsmanager:GetSecretValue", "sqs:SendMessage"
+    reads, sends = "secretsmanager:GetSecretValue", "sqs:SendMessage*"
     expected: dict[str, tuple[str, Any]] = {
         **{f"Reads{template.logical_id(name)}": (reads, secret(name)) for name in SECRETS},
         **{f"Sends{template.logical_id(name)}": (sends, queue(name, "Queue")) for name in QUEUES},
