@@ -7,7 +7,7 @@ it. Cut off between, the next attempt sends another token.
 from itlc import events
 from itlc.accounts import mails, recovery
 from itlc.operation import Operation
-from itlc.stores import postgres
+from itlc.stores import inbox, postgres
 
 app = Operation("send_email")
 
@@ -17,4 +17,4 @@ def send_email(event: events.Event) -> None:
     mail = postgres.users.write(lambda db: recovery.prepare_mail(db, app.name, event))
     if mail is not None:
         mails.send(mail)
-    postgres.users.write(lambda db: events.first_time(db, app.name, event))
+    postgres.users.write(lambda db: inbox.first_time(db, app.name, event))

@@ -15,10 +15,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
-from sqlalchemy import delete as delete_from
-from sqlalchemy.dialects.postgresql import insert
-
 from itlc.aws import client
 from itlc.errors import Poison
 from itlc.settings import settings
@@ -95,34 +91,6 @@ def read_event(queue: str, body: str) -> Event:
     return read
 
 
-def emit(handle: Connection, event: Event) -> None:
-    """Write `event` to the outbox of the transaction at hand; it is claimed for the seam to send after the commit.
-
-    An event whose id was written before is not written again.
-    """
-    table = handle.info["database"].outbox
-    row = {name: value for name, value in asdict(event).items() if name != "created_at"}
-    handle.execute(
-        insert(table).values(**row, claimed_until=func.now() + CLAIM).on_conflict_do_nothing(index_elements=["id"])
-    )
-    handle.info.setdefault("emitted", []).append(event)
-
-
-def first_time(handle: Connection, consumer: str, event: Event) -> bool:
-    """Note in the inbox that `consumer` applies `event` in this transaction; False when it already did."""
-    table = handle.info["database"].inbox
-    row = insert(table).values(consumer=consumer, message_id=uuid.UUID(event.id)).on_conflict_do_nothing()
-    return handle.execute(row).rowcount == 1
-
-
-def applied(handle: Connection, consumer: str, event: Event) -> bool:
-    """Whether `consumer` applied `event` before: for an effect outside of every store, such as a mail, which is noted
-    in the inbox (`first_time`) once it has succeeded."""
-    table = handle.info["database"].inbox
-    found = select(table.c.message_id).where(table.c.consumer == consumer, table.c.message_id == uuid.UUID(event.id))
-    return handle.execute(found).one_or_none() is not None
-
-
 def send(events: Sequence[Event]) -> set[str]:
     """Send events to their queues, ten at a time; returns the ids of those that the queues took."""
     sent: set[str] = set()
@@ -157,63 +125,3 @@ def send_now(events: Sequence[Event], published: Callable[[set[str]], None]) -> 
         published(send(events))
     except Exception:
         log.warning("events wait for the relay", exc_info=True, extra={"events": len(events)})
-
-
-def mark_published(handle: Connection, ids: set[str]) -> None:
-    """Note that these events of the outbox were sent."""
-    table = handle.info["database"].outbox
-    handle.execute(
-        update(table).where(table.c.id.in_([uuid.UUID(i) for i in ids])).values(published_at=func.clock_timestamp())
-    )
-
-
-def claim(handle: Connection, limit: int = 100) -> list[Event]:
-    """Take up to `limit` waiting events for 30 seconds, oldest first, passing over those that another relay holds."""
-    table = handle.info["database"].outbox
-    waiting = (
-        select(table.c.id)
-        .where(table.c.published_at.is_(None), table.c.claimed_until < func.now())
-        .order_by(table.c.claimed_until)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    taken = (
-        update(table)
-        .where(table.c.id.in_(waiting))
-        .values(claimed_until=func.now() + CLAIM, attempts=table.c.attempts + 1)
-        .returning(table)
-    )
-    rows = sorted(handle.execute(taken), key=lambda row: row.created_at)
-    return [
-        Event(
-            queue=row.queue,
-            type=row.type,
-            aggregate=row.aggregate,
-            payload=row.payload,
-            id=str(row.id),
-            created_at=row.created_at.isoformat(),
-            aggregate_version=row.aggregate_version,
-            request_id=row.request_id,
-        )
-        for row in rows
-    ]
-
-
-def purge_published(handle: Connection, older_than: timedelta, limit: int) -> int:
-    """Remove up to `limit` events that were sent longer ago than that; returns how many."""
-    table = handle.info["database"].outbox
-    old = select(table.c.id).where(table.c.published_at < func.now() - older_than).limit(limit)
-    return handle.execute(delete_from(table).where(table.c.id.in_(old))).rowcount
-
-
-def purge_inbox(handle: Connection, older_than: timedelta, limit: int) -> int:
-    """Remove up to `limit` inbox rows older than that (longer than any queue keeps a message); returns how many."""
-    table = handle.info["database"].inbox
-    old = (
-        select(table.c.consumer, table.c.message_id)
-        .where(table.c.received_at < func.now() - older_than)
-        .limit(limit)
-        .cte()
-    )
-    gone = delete_from(table).where(table.c.consumer == old.c.consumer, table.c.message_id == old.c.message_id)
-    return handle.execute(gone).rowcount

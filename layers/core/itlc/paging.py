@@ -16,7 +16,6 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
-from sqlalchemy import ColumnElement, Select, tuple_
 
 from itlc.errors import invalid
 from itlc.secrets import secret
@@ -72,20 +71,6 @@ class Found(Generic[T]):
     def map(self, view: Callable[[T], Any]) -> "Found[Any]":
         """The same page with every item turned into its view."""
         return Found([view(item) for item in self.items], self.next, self.extra)
-
-
-def keyset(
-    statement: Select[Any], keys: Sequence[ColumnElement[Any]], query: PageQuery, *, descending: bool = True
-) -> Select[Any]:
-    """`statement` ordered by `keys` (which together are unique), beginning after the query's position.
-
-    Row-wise comparison `(a, b) < (:a, :b)` lets PostgreSQL walk one index from that point on.
-    """
-    if query.after is not None:
-        here, there = tuple_(*keys), tuple_(*query.after)
-        statement = statement.where(here < there if descending else here > there)
-    order = [key.desc() if descending else key.asc() for key in keys]
-    return statement.order_by(*order).limit(query.limit + 1)
 
 
 def cut(rows: Sequence[T], query: PageQuery, position: Callable[[T], Position]) -> Found[T]:

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bson import Decimal128, Int64, ObjectId
@@ -55,7 +56,7 @@ class Server:
         self.process.send_signal(by)
         return self.process.wait(30)
 
-    def client(self, **options) -> MongoClient:
+    def client(self, **options) -> MongoClient[dict[str, Any]]:
         return MongoClient("127.0.0.1", self.port, tz_aware=True, **options)
 
 
@@ -74,11 +75,11 @@ def db(server, request):
         yield client[f"t{abs(hash(request.node.name)):020d}"]
 
 
-def ids(documents) -> list:
+def ids(documents) -> list[Any]:
     return sorted(document["_id"] for document in documents)
 
 
-def in_threads(work, count=THREADS) -> list:
+def in_threads(work, count=THREADS) -> list[Any]:
     """What `work(number)` gives or raises in each of `count` threads that start together."""
     ready = threading.Barrier(count)
 
@@ -236,7 +237,7 @@ def test_keyset_pages_with_ties_reach_each_document_once_while_others_are_insert
     db.t.insert_many([{"created_at": NOW - timedelta(seconds=n // 7), "n": n} for n in range(100)])
     seen, after = [], None
     while True:
-        condition = {"kind": {"$exists": False}}
+        condition: dict[str, Any] = {"kind": {"$exists": False}}
         if after is not None:
             at, last = after
             condition["$or"] = [{"created_at": {"$lt": at}}, {"created_at": at, "_id": {"$lt": last}}]
@@ -518,7 +519,8 @@ def test_of_those_who_race_for_a_unique_value_exactly_one_wins(db, sparse):
 
 @pytest.mark.parametrize("round_number", [1, 2])
 def test_a_kill_in_the_midst_of_inserts_loses_no_acknowledged_one(server, db, round_number):
-    name, acknowledged = db.name, [[] for _ in range(THREADS)]
+    name = db.name
+    acknowledged: list[list[Any]] = [[] for _ in range(THREADS)]
     db.t.create_index("key", unique=True)
     enough = threading.Event()
 

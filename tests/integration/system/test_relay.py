@@ -10,7 +10,7 @@ from itlc import aws, events
 from itlc.errors import StoreAway
 from itlc.events import Event, event
 from itlc.settings import settings
-from itlc.stores import mongo, neo4j, postgres
+from itlc.stores import mongo, neo4j, outbox, postgres
 
 from tests.support.calling import run_scheduled
 from tests.support.stack import Stores
@@ -31,7 +31,7 @@ def wait_everywhere(stores: Stores) -> set[str]:
     waiting = set()
     for database in postgres.DATABASES:
         one = said(database.name)
-        database.write(lambda db, one=one: events.emit(db, one))  # type: ignore[misc]
+        database.write(lambda db, one=one: outbox.emit(db, one))  # type: ignore[misc]
         waiting.add(one.id)
         stores.rows(database.name, "UPDATE outbox SET claimed_until = now() - interval '1 second'")
     one = said("itlc_pbfr")
@@ -71,7 +71,7 @@ def test_what_waits_in_any_store_is_sent_once(stores: Stores) -> None:
 
 @pytest.mark.usefixtures("no_nudge")
 def test_what_is_claimed_by_another_is_left_to_it(stores: Stores) -> None:
-    postgres.orders.write(lambda db: events.emit(db, said("just written")))
+    postgres.orders.write(lambda db: outbox.emit(db, said("just written")))
     assert run_scheduled("relay_outbox")["sent"] == 0
     assert received() == []
 
@@ -80,7 +80,7 @@ def test_what_is_claimed_by_another_is_left_to_it(stores: Stores) -> None:
 def test_a_backlog_of_several_batches_is_sent(stores: Stores) -> None:
     def emit(db: Any) -> None:
         for number in range(250):
-            events.emit(db, said(str(number)))
+            outbox.emit(db, said(str(number)))
 
     postgres.orders.write(emit)
     stores.rows("itlc_orders", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
@@ -113,7 +113,7 @@ def test_a_store_that_is_away_does_not_stop_the_others(
 @pytest.mark.usefixtures("no_nudge")
 def test_what_the_queue_does_not_take_waits_for_the_next_time(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     one = event("notifications", "notice", "order:1", {"message": "a"}, id=uuid.uuid4())
-    postgres.users.write(lambda db: events.emit(db, one))
+    postgres.users.write(lambda db: outbox.emit(db, one))
     stores.rows("itlc_users", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
     with monkeypatch.context() as patched:
         patched.setattr(events, "send", lambda waiting: set())

@@ -2,6 +2,7 @@
 
 import pytest
 from itlc.accounts.model import MOST_OPEN_RESETS
+from itlc.stores import outbox
 
 from tests.support.calling import deliver, nobody
 from tests.support.mailbox import Mailbox
@@ -70,11 +71,10 @@ def test_an_unknown_address_gets_the_same_answer_and_no_mail(stores: Stores, mai
 def test_a_message_that_comes_twice_sends_one_mail(stores: Stores, mailbox: Mailbox) -> None:
     person("Ada")
     nobody.call("request_password_reset", {"email": ADA})
-    from itlc import events
     from itlc.stores import postgres
 
     stores.rows("itlc_users", "UPDATE outbox SET published_at = NULL, claimed_until = now() - interval '1 minute'")
-    (event,) = postgres.users.write(events.claim)
+    (event,) = postgres.users.write(outbox.claim)
     assert deliver("send_email", event.body()) == []
     assert deliver("send_email", event.body()) == []
     assert len(mailbox.mails(ADA)) == 1

@@ -65,7 +65,7 @@ def test_what_is_written_can_be_read() -> None:
         {"adm": 1},
         *({name: None} for name in tokens.CLAIMS),
     ],
-    ids=str,
+    ids=lambda claim: "-".join(f"{name}-{type(value).__name__}" for name, value in claim.items()),
 )
 def test_a_token_with_a_wrong_or_missing_claim_is_refused(claim: dict[str, Any]) -> None:
     with pytest.raises(Unauthenticated):

@@ -1,5 +1,7 @@
 """The rules of the embedded MongoDB server's guard: what is refused, in which words, and how filters are put."""
 
+from typing import Any
+
 import pytest
 
 from infra.local.mongo_guard import (
@@ -212,12 +214,21 @@ def test_the_condition_that_decides_a_position_comes_first():
     assert list(command["updates"][0]["q"]) == ["o.id", "tags", "_id"]
 
 
+def code_of(wanted, there):
+    conflict = index_conflict(wanted, there)
+    assert conflict is not None
+    return conflict[:2]
+
+
 def test_an_index_conflicts_with_another_of_its_name_and_with_itself_under_another_name():
-    there = [{"name": "a_1", "key": {"a": 1}, "unique": True}, {"name": "_id_", "key": {"_id": 1}}]
+    there: list[dict[str, Any]] = [
+        {"name": "a_1", "key": {"a": 1}, "unique": True},
+        {"name": "_id_", "key": {"_id": 1}},
+    ]
 
     assert index_conflict({"name": "a_1", "key": {"a": 1}, "unique": True}, there) is None
     assert index_conflict({"name": "b_1", "key": {"b": 1}}, there) is None
     assert index_conflict({"name": "_id_1", "key": {"_id": 1}}, there) is None
-    assert index_conflict({"name": "other", "key": {"a": 1}, "unique": True}, there)[:2] == INDEX_OPTIONS_CONFLICT
+    assert code_of({"name": "other", "key": {"a": 1}, "unique": True}, there) == INDEX_OPTIONS_CONFLICT
     for changed in ({"key": {"b": 1}, "unique": True}, {"key": {"a": 1}}, {"key": {"a": -1}, "unique": True}):
-        assert index_conflict({"name": "a_1", **changed}, there)[:2] == INDEX_KEY_SPECS_CONFLICT
+        assert code_of({"name": "a_1", **changed}, there) == INDEX_KEY_SPECS_CONFLICT

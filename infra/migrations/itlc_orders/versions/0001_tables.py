@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
+
 from infra.migrations.grants import grant
 
 revision = "0001"
@@ -95,7 +96,8 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("amount > 0", name="orders_amount"),
         sa.CheckConstraint(
-            "refunded_tokens >= 0 AND refunded_tokens <= coalesce(tokens_charged, 0) AND refunded_amount >= 0 AND refunded_amount <= amount",
+            "refunded_tokens >= 0 AND refunded_tokens <= coalesce(tokens_charged, 0) "
+            "AND refunded_amount >= 0 AND refunded_amount <= amount",
             name="orders_refund_within_payment",
         ),
         sa.PrimaryKeyConstraint("id"),
@@ -105,6 +107,15 @@ def upgrade() -> None:
     op.create_index("orders_of_customer", "orders", ["user_id", "created_at", "id"], unique=False)
     op.create_index("orders_of_project", "orders", ["project_id", "created_at", "id"], unique=False)
     op.create_index("orders_of_seller", "orders", ["provider_user_id", "created_at", "id"], unique=False)
+    op.create_table(
+        "request_counts",
+        sa.Column("subject", sa.String(length=96), nullable=False),
+        sa.Column("window_end", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "window_end"),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_index("request_counts_window", "request_counts", ["window_end"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("id", sa.Uuid(), nullable=False),

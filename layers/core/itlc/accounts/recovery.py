@@ -16,15 +16,25 @@ from itlc.accounts.model import MOST_OPEN_RESETS, PASSWORD_CHANGED
 from itlc.accounts.schemas import RequestPasswordReset, ResetPassword
 from itlc.accounts.tokens import hash_of, new_secret
 from itlc.errors import NotFound, Poison
+from itlc.limits import HOUR, Window
+from itlc.pseudonyms import of_account
 from itlc.settings import settings
-from itlc.stores import postgres
+from itlc.stores import inbox, outbox, postgres, request_counts
 
 TYPE = "password_reset"
 
 
-def request_reset(db: Connection, request: RequestPasswordReset) -> None:
-    """Have a reset token mailed to the address, should it be a user's."""
-    events.emit(db, events.event("emails", TYPE, "password_reset", {"email": request.email}))
+def request_reset(db: Connection, request: RequestPasswordReset, *, source: str) -> None:
+    """Have a reset token mailed to the address, should it be a user's. Where too many were asked for in this hour, for
+    the same address or from the same `source` (see `itlc.pseudonyms`), nothing is mailed, and nobody is told so."""
+    asked = {
+        f"reset {of_account(request.email)}": settings().account_reset_mails,
+        f"reset {source}": settings().address_reset_mails,
+    }
+    hour = Window.now(HOUR)
+    if any([request_counts.count(db, subject, hour) > most for subject, most in asked.items()]):
+        return
+    outbox.emit(db, events.event("emails", TYPE, "password_reset", {"email": request.email}))
 
 
 def address_in(event: events.Event) -> str:
@@ -41,7 +51,7 @@ def prepare_mail(db: Connection, consumer: str, event: events.Event) -> Mail | N
     """The mail with a new reset token, whose hash is stored; None when there is nobody to send it to, or it was sent
     before, or the user has had as many tokens as can be open at once."""
     user = repository.user_by_email(db, address_in(event))
-    if user is None or events.applied(db, consumer, event):
+    if user is None or inbox.applied(db, consumer, event):
         return None
     if repository.open_resets(db, user.id) >= MOST_OPEN_RESETS:
         return None

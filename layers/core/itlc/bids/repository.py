@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from itlc.bids.schemas import MyBidQuery
 from itlc.bids.tables import bidding
-from itlc.paging import Found, PageQuery, cut, keyset
+from itlc.paging import Found, PageQuery, cut
+from itlc.stores.keyset import keyset
 
 NEWEST = (bidding.c.created_at, bidding.c.id)
 

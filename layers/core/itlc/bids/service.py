@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from itlc import audit, events
+from itlc import audit
 from itlc.access import Caller
 from itlc.bids import model, repository
 from itlc.bids.schemas import AnonymousBid, BidView, MyBidQuery, PlaceBid
@@ -16,6 +16,7 @@ from itlc.orders import service as orders
 from itlc.orders.schemas import OrderView
 from itlc.paging import Found, PageQuery
 from itlc.preconditions import IfMatch
+from itlc.stores import outbox
 
 EXPIRY_BATCH = 200
 
@@ -33,7 +34,7 @@ def place_bid(db: Connection, request: PlaceBid, *, service: OfferedService, bid
         **request.model_dump(),
     )
     message = f"New bid of {row.amount:.2f} on your service “{service.name}”."
-    events.emit(db, notice(f"bid:{row.id}", message, users=[row.provider_user_id], actor_id=bidder_id))
+    outbox.emit(db, notice(f"bid:{row.id}", message, users=[row.provider_user_id], actor_id=bidder_id))
     return view(row)
 
 
@@ -121,7 +122,7 @@ def take_bid(db: Connection, bid_id: int, *, caller: Caller) -> OrderView:
     )
     repository.change_bid(db, bid_id, status="won", order_id=order.id)
     message = f"Your bid of {row.amount:.2f} on service {row.service_id} was taken: it is order {order.id} now."
-    events.emit(db, notice(f"order:{order.id}", message, users=[row.bidder_id], actor_id=caller.id))
+    outbox.emit(db, notice(f"order:{order.id}", message, users=[row.bidder_id], actor_id=caller.id))
     return order
 
 
@@ -130,7 +131,7 @@ def expire_bids(db: Connection, older_than: timedelta) -> int:
     rows = repository.expire(db, older_than, EXPIRY_BATCH)
     for row in rows:
         message = f"Your bid of {row.amount:.2f} on service {row.service_id} has expired after {older_than.days} days."
-        events.emit(db, notice(f"bid:{row.id}", message, users=[row.bidder_id], cause=f"bid:{row.id}:expired"))
+        outbox.emit(db, notice(f"bid:{row.id}", message, users=[row.bidder_id], cause=f"bid:{row.id}:expired"))
     return len(rows)
 
 
@@ -162,7 +163,7 @@ def _sellers(row: Row[Any] | None, caller: Caller) -> Row[Any]:
 def _tell(db: Connection, row: Row[Any], message: str, caller: Caller) -> None:
     """Tell the other side; both where an administrator acted."""
     parties = [row.bidder_id, row.provider_user_id]
-    events.emit(db, notice(f"bid:{row.id}", message, users=parties, actor_id=caller.id))
+    outbox.emit(db, notice(f"bid:{row.id}", message, users=parties, actor_id=caller.id))
 
 
 def _note_if_privileged(

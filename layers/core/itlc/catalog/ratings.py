@@ -9,6 +9,7 @@ from itlc import events
 from itlc.catalog import repository
 from itlc.errors import Poison
 from itlc.fields import Id, Input
+from itlc.stores import inbox
 
 
 class Rated(Input):
@@ -37,7 +38,7 @@ def project(db: Connection, consumer: str, event: events.Event) -> None:
     Raises Poison for what tells of no rating, and for a service that never was.
     """
     rated = read_rated(event)
-    if not events.first_time(db, consumer, event):
+    if not inbox.first_time(db, consumer, event):
         return
     # The service's row is the lock: two versions of one rating take turns, so that neither misses what the other wrote.
     if repository.service_for_change(db, rated.service_id) is None:

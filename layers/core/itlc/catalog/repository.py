@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from itlc.catalog.model import OFFERED
 from itlc.catalog.schemas import ProviderQuery, ServiceQuery
 from itlc.catalog.tables import providers, service_ratings, services
-from itlc.paging import Found, cut, keyset
+from itlc.paging import Found, cut
+from itlc.stores.keyset import keyset
 
 
 def add_provider(db: Connection, *, user_id: int, name: str, email: str) -> Row[Any]:

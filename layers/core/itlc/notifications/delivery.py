@@ -8,9 +8,10 @@ from sqlalchemy import Connection
 
 from itlc.accounts.service import user_exists, user_ids_by_email, was_user
 from itlc.errors import Poison
-from itlc.events import Event, first_time
+from itlc.events import Event
 from itlc.notifications import repository
 from itlc.notifications.schemas import Notice
+from itlc.stores.inbox import first_time
 
 ABOUT_LENGTH = 128
 

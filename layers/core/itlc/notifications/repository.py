@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from itlc.notifications.schemas import NotificationQuery
 from itlc.notifications.tables import notifications
-from itlc.paging import Found, cut, keyset
+from itlc.paging import Found, cut
+from itlc.stores.keyset import keyset
 
 
 def add_notifications(db: Connection, user_ids: Iterable[int], *, event_id: str, about: str, message: str) -> int:

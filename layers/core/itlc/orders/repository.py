@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from itlc.orders.model import Status
 from itlc.orders.schemas import OrderQuery, ProjectOrderQuery
 from itlc.orders.tables import checkins, orders, project_progress
-from itlc.paging import Found, PageQuery, cut, keyset
+from itlc.paging import Found, PageQuery, cut
+from itlc.stores.keyset import keyset
 
 NEWEST = (orders.c.created_at, orders.c.id)
 

@@ -16,7 +16,7 @@ from itlc.notices import notice
 from itlc.orders import model, repository
 from itlc.orders.schemas import CancelOrder, CheckIn, CheckinView, OrderQuery, OrderView, ProjectOrderQuery
 from itlc.paging import Found, PageQuery
-from itlc.stores import postgres
+from itlc.stores import outbox, postgres
 
 
 def read_order(db: Connection, order_id: int, *, caller: Caller) -> OrderView:
@@ -54,7 +54,7 @@ def cancel_order(db: Connection, order_id: int, request: CancelOrder, *, caller:
     # The reason stays on the order: a notification outlives the person who wrote it.
     message = f"Order {order_id} was cancelled. The order says why."
     parties = (row.user_id, row.provider_user_id)
-    events.emit(db, notice(f"order:{order_id}", message, users=parties, actor_id=caller.id))
+    outbox.emit(db, notice(f"order:{order_id}", message, users=parties, actor_id=caller.id))
     note_if_privileged(db, caller, parties, "cancel_order", row, changed)
     return view(changed)
 
@@ -78,7 +78,7 @@ def check_in(db: Connection, order_id: int, request: CheckIn, *, caller: Caller)
         refresh_progress(db, row.project_id)
     message = f"Order {order_id}: {SPOKEN[request.status]}."
     told = (row.user_id, row.provider_user_id)  # the provider only where an administrator checked in for them
-    events.emit(db, notice(f"order:{order_id}", message, users=told, actor_id=caller.id))
+    outbox.emit(db, notice(f"order:{order_id}", message, users=told, actor_id=caller.id))
     note_if_privileged(db, caller, (row.provider_user_id,), "check_in", row, changed)
     return CheckinView.model_validate(checkin)
 
@@ -119,7 +119,7 @@ def refresh_progress(db: Connection, project_id: str | None) -> None:
         return
     version = repository.change_progress(db, project_id, status)
     payload = {"project_id": project_id, "status": status}
-    events.emit(db, events.event("projects", "progress", f"project:{project_id}", payload, version=version))
+    outbox.emit(db, events.event("projects", "progress", f"project:{project_id}", payload, version=version))
 
 
 @dataclass(frozen=True)

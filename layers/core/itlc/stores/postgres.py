@@ -19,9 +19,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from itlc import events
 from itlc.errors import StoreAway
-from itlc.idempotency import Answer, Key, PostgresKeys
+from itlc.idempotency import Answer, Key
+from itlc.limits import Window
 from itlc.secrets import secret
-from itlc.stores import bookkeeping
+from itlc.stores import bookkeeping, outbox, request_counts
+from itlc.stores.keys import PostgresKeys
 
 T = TypeVar("T")
 
@@ -46,6 +48,7 @@ class Database:
         self.outbox = bookkeeping.outbox(self.metadata)
         self.inbox = bookkeeping.inbox(self.metadata)
         self.idempotency_keys = bookkeeping.idempotency_keys(self.metadata)
+        self.request_counts = bookkeeping.request_counts(self.metadata)
         self.audit = bookkeeping.audit(self.metadata)
 
     @cached_property
@@ -101,6 +104,11 @@ class Database:
                         time.sleep(random.uniform(0, min(0.2, 0.01 * 2**attempt)))  # noqa: S311
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def count_request(self, subject: str, window: Window) -> int:
+        """See `itlc.limits.Counter`. One statement that commits by itself."""
+        with self.read() as connection:
+            return request_counts.count(connection, subject, window)
+
     def earlier_answer(self, key: Key) -> Answer | None:
         """See `itlc.idempotency.Store`."""
         with self.read() as connection:
@@ -120,7 +128,7 @@ class Database:
 
     def _mark_published(self, ids: set[str]) -> None:
         with self.read() as connection:
-            events.mark_published(connection, ids)
+            outbox.mark_published(connection, ids)
 
     def _live(self) -> Connection:
         """A connection from the pool; one that the server has closed, or that has been idle for long and does not

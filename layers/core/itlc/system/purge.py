@@ -1,4 +1,5 @@
-"""What has had its time goes: idempotency keys, sent events and the record of received ones, sessions, resets."""
+"""What has had its time goes: idempotency keys, sent events and the record of received ones, sessions, resets, and
+counts of requests and failures."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -6,10 +7,10 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from itlc import events, idempotency, telemetry
+from itlc import telemetry
 from itlc.accounts import expiry
 from itlc.operation import Deadline
-from itlc.stores import mongo, neo4j, postgres
+from itlc.stores import inbox, keys, mongo, neo4j, outbox, postgres, request_counts
 
 BATCH = 1000
 # Longer than a queue keeps a message (14 days), so that none can come again once it is forgotten.
@@ -22,22 +23,26 @@ Step = Callable[[], int]
 def purge(deadline: Deadline) -> dict[str, int]:
     """Remove what is spent, in batches, until nothing is left or the time is up; it goes on the next time.
 
-    Returns how many idempotency `keys`, `events`, and `sessions` (with refresh tokens and password resets) went, and
-    the number of kinds that could not be purged (`failed`), which are named in the log.
+    Returns how many idempotency `keys`, `events`, `sessions` (with refresh tokens, password resets, failed sign-ins and
+    known addresses) and `counts` of requests went, and the number of kinds that could not be purged (`failed`), which
+    are named in the log.
     """
     steps: list[tuple[str, str, Step]] = []
     for database in postgres.DATABASES:
         steps += [
-            ("keys", database.name, _in(database, idempotency.purge)),
+            ("keys", database.name, _in(database, keys.purge)),
             ("events", f"{database.name}.outbox", _in(database, _sent)),
             ("events", f"{database.name}.inbox", _in(database, _received)),
+            ("counts", database.name, _in(database, request_counts.purge)),
         ]
     for purge_accounts in expiry.PURGES:
         steps.append(("sessions", "itlc_users", _in(postgres.users, purge_accounts)))
     steps += [("keys", f"itlc_pbfr.{store.collection}", partial(_mongo_keys, store)) for store in mongo.STORES]
     steps.append(("keys", "neo4j", lambda: neo4j.graph.write(lambda graph: neo4j.purge_keys(graph, BATCH))))
+    steps.append(("counts", "itlc_pbfr", lambda: mongo.purge_counts(BATCH)))
+    steps.append(("counts", "neo4j", lambda: neo4j.graph.write(lambda graph: neo4j.purge_counts(graph, BATCH))))
 
-    counts = {"keys": 0, "events": 0, "sessions": 0, "failed": 0}
+    counts = {"keys": 0, "events": 0, "sessions": 0, "counts": 0, "failed": 0}
     for kind, where, step in steps:
         try:
             while not deadline.passed:
@@ -56,11 +61,11 @@ def _in(database: postgres.Database, remove: Callable[[Connection, int], int]) -
 
 
 def _sent(connection: Connection, limit: int) -> int:
-    return events.purge_published(connection, EVENTS_KEPT, limit)
+    return outbox.purge(connection, EVENTS_KEPT, limit)
 
 
 def _received(connection: Connection, limit: int) -> int:
-    return events.purge_inbox(connection, EVENTS_KEPT, limit)
+    return inbox.purge(connection, EVENTS_KEPT, limit)
 
 
 def _mongo_keys(store: mongo.DocumentStore) -> int:

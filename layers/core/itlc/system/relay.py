@@ -12,7 +12,7 @@ from functools import partial
 from itlc import aws, events, telemetry
 from itlc.operation import Deadline
 from itlc.settings import settings
-from itlc.stores import mongo, neo4j, postgres
+from itlc.stores import mongo, neo4j, outbox, postgres
 
 BATCH = 100
 Counts = tuple[int, int]
@@ -64,10 +64,10 @@ def _batches(sweep: Callable[[], Counts], deadline: Deadline) -> Iterator[Counts
 
 
 def _postgres(database: postgres.Database) -> Counts:
-    claimed = database.write(lambda connection: events.claim(connection, BATCH))
+    claimed = database.write(lambda connection: outbox.claim(connection, BATCH))
     sent = events.send(claimed)
     if sent:
-        database.write(lambda connection: events.mark_published(connection, sent))
+        database.write(lambda connection: outbox.mark_published(connection, sent))
     return len(claimed), len(sent)
 
 

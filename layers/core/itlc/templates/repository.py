@@ -4,7 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from itlc.paging import Found, cut, keyset
+from itlc.paging import Found, cut
+from itlc.stores.keyset import keyset
 from itlc.templates.schemas import TemplateQuery
 from itlc.templates.tables import template_store
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import Connection, Row, func
 
-from itlc import audit, events
+from itlc import audit
 from itlc.access import Caller
 from itlc.answers import Reply, problem
 from itlc.errors import Conflict, Forbidden, InsufficientTokens, ItlcError, Poison
@@ -27,7 +27,7 @@ from itlc.orders import model as order_rules
 from itlc.orders import repository as orders
 from itlc.orders.service import refresh_progress, visible
 from itlc.settings import settings
-from itlc.stores import postgres
+from itlc.stores import outbox, postgres
 from itlc.wallet import ledger, repository
 from itlc.wallet.model import (
     FORFEIT,
@@ -329,7 +329,7 @@ def _pay(db: Connection, row: Row[Any], share: Share, payment: Row[Any]) -> None
     after = {"status": order_rules.after(row.status, "settle"), "tokens_charged": share.tokens}
     orders.change_order(db, row.id, **after, paid_at=func.clock_timestamp())
     message = f"Order {row.id} was paid: {share.tokens} tokens."
-    events.emit(db, notice(f"order:{row.id}", message, users=[share.provider_user_id]))
+    outbox.emit(db, notice(f"order:{row.id}", message, users=[share.provider_user_id]))
     before = {"status": row.status}
     audit.record(db, payment.customer_id, payment.key_operation, f"order:{row.id}", before=before, after=after)
 

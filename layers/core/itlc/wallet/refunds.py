@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import Connection, Row
 
-from itlc import audit, events
+from itlc import audit
 from itlc.access import Caller
 from itlc.answers import Reply, problem
 from itlc.errors import Conflict, Forbidden, Poison, invalid
@@ -25,7 +25,7 @@ from itlc.orders import model as order_rules
 from itlc.orders import repository as orders
 from itlc.orders.service import refresh_progress, visible
 from itlc.settings import settings
-from itlc.stores import postgres
+from itlc.stores import outbox, postgres
 from itlc.wallet import ledger, repository
 from itlc.wallet.model import Move, Reason, account_of, cause_id, refused_refund, tokens_to_give_back, why_not
 from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
@@ -154,7 +154,7 @@ def settle(db: Connection, event: Event) -> Sequence[Event]:
     orders.change_order(db, order.id, **after)
     refresh_progress(db, order.project_id)
     message = f"Order {order.id}: {ended.amount:.2f} was refunded, {ended.tokens} tokens."
-    events.emit(db, notice(f"order:{order.id}", message, users=[order.user_id]))
+    outbox.emit(db, notice(f"order:{order.id}", message, users=[order.user_id]))
     audit.record(
         db,
         order.provider_user_id,

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, union_all, update
 
 from itlc.accounts.tables import users
-from itlc.paging import Found, PageQuery, cut, keyset
+from itlc.paging import Found, PageQuery, cut
+from itlc.stores.keyset import keyset
 from itlc.wallet.tables import payment_orders, payments, refunds, token_topups, transfers
 
 # The ledger

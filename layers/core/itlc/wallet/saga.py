@@ -16,6 +16,7 @@ from sqlalchemy import Connection, select
 from itlc import events
 from itlc.errors import Poison
 from itlc.events import Event
+from itlc.stores import inbox, outbox
 from itlc.stores.postgres import Database
 
 
@@ -83,11 +84,11 @@ class Saga:
             raise Poison(f"there is no event type {event.type!r} in the queue {event.queue!r}")
 
         def transaction(db: Connection) -> Sequence[Event]:
-            if not events.first_time(db, self.consumer, event):
+            if not inbox.first_time(db, self.consumer, event):
                 return self._followed(db, event)
             following = step.work(db, event)
             for one in following:
-                events.emit(db, one)
+                outbox.emit(db, one)
             return following
 
         return step.store.write(transaction)

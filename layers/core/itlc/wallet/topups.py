@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import Field
 from sqlalchemy import Connection, Row
 
-from itlc import audit, events
+from itlc import audit
 from itlc.access import Caller
 from itlc.accounts.service import was_user
 from itlc.catalog.service import provider_id_of
@@ -24,7 +24,7 @@ from itlc.notices import notice
 from itlc.operation import Deadline
 from itlc.paging import Found
 from itlc.settings import settings
-from itlc.stores import postgres
+from itlc.stores import inbox, outbox, postgres
 from itlc.wallet import ledger, repository
 from itlc.wallet.model import TOPUPS, Move, Reason, account_of, cause_id, failed_topup, why_not
 from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
@@ -73,7 +73,7 @@ def recipient(request: TopUp, *, caller: Caller) -> int:
 def top_up(db: Connection, request: TopUp, *, user_id: int, caller: Caller) -> TopupView:
     """The new top-up, pending, and on its way to the ledger."""
     row = repository.add_topup(db, user_id=user_id, amount=request.amount, made_by=caller.id)
-    events.emit(db, _credit(row))
+    outbox.emit(db, _credit(row))
     return TopupView.model_validate(row)
 
 
@@ -172,14 +172,14 @@ def close(row: Row[Any]) -> Event:
     asked = _credit(row)
 
     def transaction(db: Connection) -> Event:
-        events.first_time(db, CONSUMER, asked)  # waits for one who is crediting it at this moment
+        inbox.first_time(db, CONSUMER, asked)  # waits for one who is crediting it at this moment
         credited = repository.transfers_made(db, [cause_id(_cause(row.id))])
         outcome = (
             then(asked, "credited", Credited(topup_id=row.id))
             if credited
             else then(asked, "refused", Refused(topup_id=row.id, reason="expired"))
         )
-        events.emit(db, outcome)
+        outbox.emit(db, outcome)
         return outcome
 
     return postgres.users.write(transaction)
@@ -202,4 +202,4 @@ def _end(db: Connection, topup_id: int, status: str, failure: str | None) -> Row
 
 
 def _tell(db: Connection, row: Row[Any], message: str) -> None:
-    events.emit(db, notice(_cause(row.id), message, users=[row.user_id], cause=f"topup:{row.id}:{row.status}"))
+    outbox.emit(db, notice(_cause(row.id), message, users=[row.user_id], cause=f"topup:{row.id}:{row.status}"))

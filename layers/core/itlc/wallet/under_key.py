@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Row
 
-from itlc import answers, events
+from itlc import answers
 from itlc.answers import Reply
 from itlc.errors import StillRunning, StoreAway
 from itlc.events import Event, request_id
 from itlc.fields import View
 from itlc.idempotency import Answer, Key, Replayed
-from itlc.stores import postgres
+from itlc.stores import outbox, postgres
 from itlc.stores.postgres import keys
 from itlc.wallet.saga import Saga
 
@@ -40,7 +40,7 @@ def begin_under_key(key: Key, work: Callable[[Connection], Begun]) -> Begun:
         first = work(db)
         if first is not None:
             keys.begin(db, key)
-            events.emit(db, first)
+            outbox.emit(db, first)
         return first
 
     return postgres.orders.write(transaction)

@@ -1,0 +1,97 @@
+"""Idempotency keys in PostgreSQL: a row of `idempotency_keys` that commits with the effect (see `itlc.idempotency`)."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from itlc.errors import StillRunning
+from itlc.idempotency import Answer, Key
+from itlc.settings import settings
+
+
+class PostgresKeys:
+    """Keys in the `idempotency_keys` table of one database."""
+
+    def claim(self, handle: Connection, key: Key) -> Answer | None:
+        """Lock the key for this transaction and look for its answer; None when there is none yet.
+
+        Raises StillRunning while another transaction has the key, KeyReused when it was used otherwise."""
+        lock = select(func.pg_try_advisory_xact_lock(func.hashtextextended(key.identity, 0)))
+        if not handle.execute(lock).scalar_one():
+            raise StillRunning("The first request with this Idempotency-Key is still running.")
+        return self.find(handle, key)
+
+    def find(self, handle: Connection, key: Key) -> Answer | None:
+        """The answer kept under the key, if there is one that has not expired. Takes no lock."""
+        table = handle.info["database"].idempotency_keys
+        row = handle.execute(select(table).where(*self._is(table, key), table.c.expires_at > func.now())).one_or_none()
+        if row is None:
+            return None
+        key.check(row.fingerprint)
+        if row.status is None:
+            raise StillRunning("The first request with this Idempotency-Key is still running.")
+        return Answer(row.status, row.body, row.headers)
+
+    def begin(self, handle: Connection, key: Key) -> None:
+        """Note that work under the key has begun which will end in a later transaction (see `keep`)."""
+        self._write(handle, key, status=None, headers=None, body=None)
+
+    def keep(self, handle: Connection, key: Key, answer: Answer) -> None:
+        """Store the answer in the transaction of the effect."""
+        self._write(handle, key, status=answer.status, headers=answer.headers, body=answer.body)
+
+    def keep_refusal(self, handle: Connection, key: Key, answer: Answer) -> None:
+        """Store a refusal, unless the key has an answer already, or work that was begun under it will give it one."""
+        self._write(handle, key, unless_answered=True, status=answer.status, headers=answer.headers, body=answer.body)
+
+    def answer_once(self, handle: Connection, key: Key, answer: Answer) -> None:
+        """Give work that was begun its first answer; one that it has already stays. Nothing happens without a claim."""
+        table = handle.info["database"].idempotency_keys
+        handle.execute(
+            update(table)
+            .where(*self._is(table, key), table.c.status.is_(None))
+            .values(status=answer.status, headers=answer.headers, body=answer.body)
+        )
+
+    def release(self, handle: Connection, key: Key) -> None:
+        """Forget work that was begun and came to nothing through no fault of the caller."""
+        table = handle.info["database"].idempotency_keys
+        handle.execute(delete(table).where(*self._is(table, key), table.c.status.is_(None)))
+
+    @staticmethod
+    def _is(table: Any, key: Key) -> tuple[Any, ...]:
+        return table.c.caller == key.caller, table.c.operation == key.operation, table.c.key == key.key
+
+    @staticmethod
+    def _write(handle: Connection, key: Key, *, unless_answered: bool = False, **answer: Any) -> None:
+        table = handle.info["database"].idempotency_keys
+        fields = {
+            "fingerprint": key.fingerprint,
+            "expires_at": func.now() + timedelta(hours=settings().idempotency_hours),
+            **answer,
+        }
+        row = upsert(table).values(caller=key.caller, operation=key.operation, key=key.key, **fields)
+        free = table.c.expires_at < func.now()
+        handle.execute(
+            row.on_conflict_do_update(
+                constraint=table.primary_key, set_=fields, where=free if unless_answered else None
+            )
+        )
+
+
+def purge(handle: Connection, limit: int) -> int:
+    """Remove up to `limit` keys whose time is over; returns how many."""
+    table = handle.info["database"].idempotency_keys
+    old = (
+        select(table.c.caller, table.c.operation, table.c.key)
+        .where(table.c.expires_at < func.now())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte()
+    )
+    gone = delete(table).where(
+        table.c.caller == old.c.caller, table.c.operation == old.c.operation, table.c.key == old.c.key
+    )
+    return handle.execute(gone).rowcount

@@ -1,0 +1,70 @@
+"""The outbox of a PostgreSQL database: events wait in the transaction of their cause until they are sent."""
+
+import uuid
+from dataclasses import asdict
+from datetime import timedelta
+
+from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from itlc.events import CLAIM, Event
+
+
+def emit(handle: Connection, event: Event) -> None:
+    """Write `event` to the outbox of the transaction at hand; it is claimed for the seam to send after the commit.
+
+    An event whose id was written before is not written again.
+    """
+    table = handle.info["database"].outbox
+    row = {name: value for name, value in asdict(event).items() if name != "created_at"}
+    handle.execute(
+        insert(table).values(**row, claimed_until=func.now() + CLAIM).on_conflict_do_nothing(index_elements=["id"])
+    )
+    handle.info.setdefault("emitted", []).append(event)
+
+
+def mark_published(handle: Connection, ids: set[str]) -> None:
+    """Note that these events of the outbox were sent."""
+    table = handle.info["database"].outbox
+    handle.execute(
+        update(table).where(table.c.id.in_([uuid.UUID(i) for i in ids])).values(published_at=func.clock_timestamp())
+    )
+
+
+def claim(handle: Connection, limit: int = 100) -> list[Event]:
+    """Take up to `limit` waiting events for 30 seconds, oldest first, passing over those that another relay holds."""
+    table = handle.info["database"].outbox
+    waiting = (
+        select(table.c.id)
+        .where(table.c.published_at.is_(None), table.c.claimed_until < func.now())
+        .order_by(table.c.claimed_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    taken = (
+        update(table)
+        .where(table.c.id.in_(waiting))
+        .values(claimed_until=func.now() + CLAIM, attempts=table.c.attempts + 1)
+        .returning(table)
+    )
+    rows = sorted(handle.execute(taken), key=lambda row: row.created_at)
+    return [
+        Event(
+            queue=row.queue,
+            type=row.type,
+            aggregate=row.aggregate,
+            payload=row.payload,
+            id=str(row.id),
+            created_at=row.created_at.isoformat(),
+            aggregate_version=row.aggregate_version,
+            request_id=row.request_id,
+        )
+        for row in rows
+    ]
+
+
+def purge(handle: Connection, older_than: timedelta, limit: int) -> int:
+    """Remove up to `limit` events that were sent longer ago than that; returns how many."""
+    table = handle.info["database"].outbox
+    old = select(table.c.id).where(table.c.published_at < func.now() - older_than).limit(limit)
+    return handle.execute(delete(table).where(table.c.id.in_(old))).rowcount
