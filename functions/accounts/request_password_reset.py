@@ -18,4 +18,4 @@ app = Operation("request_password_reset")
     key="none",
 )
 def request_password_reset(request: RequestPasswordReset) -> None:
-    app.commit(request_reset, request)
+    app.commit(request_reset, request, source=app.source)

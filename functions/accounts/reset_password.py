@@ -19,4 +19,4 @@ app = Operation("reset_password")
     also=(404,),
 )
 def reset_password(token: str, request: ResetPassword) -> None:
-    app.commit(recovery.reset_password, recovery.prove_token(token, request))
+    app.commit(recovery.reset_password, recovery.prove_token(token, request), source=app.source)

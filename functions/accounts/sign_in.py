@@ -21,4 +21,4 @@ app = Operation("sign_in")
     also=(401,),
 )
 def sign_in(request: SignIn) -> TokenPair:
-    return app.commit(sessions.begin, prove(request))
+    return app.commit(sessions.begin, prove(request, app.source))

@@ -42,6 +42,8 @@ def _reach(module: str, app: Operation) -> Reach:
     reach = reach_of(module, *more)
     if route is not None and isinstance(route.query, type) and issubclass(route.query, PageQuery):
         reach.secrets.add("cursors")
+    if route is not None and route.allow == "anyone" and route.method != "GET":
+        reach.secrets.add("pseudonyms")  # of the address, under which its writes are counted
     # Only a consumer has an event at hand that it did not make itself, under a queue's name.
     same = SAME_QUEUE in reach.queues
     reach.queues.discard(SAME_QUEUE)

@@ -15,7 +15,7 @@ DATABASE_SECRETS = {
     "tokens": "itlc_tokens",
     "templates": "itlc_templates",
 }
-KEYS = ("sessions", "cursors")
+KEYS = ("sessions", "cursors", "pseudonyms")
 
 
 def aws_client(endpoints: Endpoints, service: str) -> Any:

@@ -11,7 +11,7 @@ from infra.local.operations import FUNCTIONS, Found, load_operations
 from infra.local.reach import EVERY_QUEUE, ROOT
 
 STORES = ("users", "api", "orders", "tokens", "templates", "mongodb", "neo4j")
-KEYS = ("sessions", "cursors")
+KEYS = ("sessions", "cursors", "pseudonyms")
 SECRETS = (*STORES, *KEYS)
 GATEWAY_HEADERS = {
     "Content-Type",

@@ -69,6 +69,7 @@ class As:
     user_id: int | None = None
     is_admin: bool = False
     session_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    address: str = "127.0.0.1"
 
     def call(
         self,
@@ -111,7 +112,7 @@ class As:
                 "resourcePath": spec.path,
                 "httpMethod": spec.method,
                 "requestId": str(uuid.uuid4()),
-                "identity": {"sourceIp": "127.0.0.1"},
+                "identity": {"sourceIp": self.address},
                 "authorizer": identity,
             },
             "body": raw if raw is not None else (None if body is None else json.dumps(body)),

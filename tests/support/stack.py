@@ -111,7 +111,7 @@ class Stores:
                 f"PERFORM setval('{table.name}_id_seq', 1, false);" for table in tables if _is_serial(table)
             )
             self.rows(database.name, f"DO $$ BEGIN {deletes} {restarts} END $$")
-        for collection in ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping"):
+        for collection in ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping", "request_counts"):
             self.mongo["itlc_pbfr"][collection].delete_many({})
         self.graph("MATCH (n) WHERE NOT n:Migration DETACH DELETE n")
         for name, url in os.environ.items():

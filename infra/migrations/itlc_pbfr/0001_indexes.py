@@ -38,9 +38,10 @@ INDEXES: dict[str, list[tuple[str, list[tuple[str, int]], dict[str, Any]]]] = {
         ("of_service", [("service_id", 1), *NEWEST], {}),
         ("of_user", [("user_id", 1)], {}),
     ],
+    "request_counts": [("of_windows_over", [("window_end", 1)], {})],
     "bookkeeping": [("of_caller", [("idempotency.caller", 1)], {"sparse": True})],
 }
-# In every collection: a request's key once, when keys expire, and the events that wait to be sent.
+# In every collection of documents: a request's key once, when keys expire, and the events that wait to be sent.
 SHARED: list[tuple[str, list[tuple[str, int]], dict[str, Any]]] = [
     ("idempotency_key", [("idempotency.key", 1)], {"unique": True, "sparse": True}),
     ("idempotency_expiry", [("idempotency.expires_at", 1)], {"sparse": True}),
@@ -62,7 +63,8 @@ def upgrade(database: "Database[dict[str, Any]]") -> None:
     for collection, indexes in INDEXES.items():
         if collection not in existing:
             database.create_collection(collection)
-        for name, keys, options in [*indexes, *SHARED]:
+        shared = [] if collection == "request_counts" else SHARED
+        for name, keys, options in [*indexes, *shared]:
             database[collection].create_index(keys, name=name, **options)
         fields = REQUIRED.get(collection)
         if fields is None:

@@ -9,6 +9,8 @@ STATEMENTS = (
     "CREATE CONSTRAINT outbox_id IF NOT EXISTS FOR (o:Outbox) REQUIRE o.id IS UNIQUE",
     "CREATE INDEX outbox_claimed_until IF NOT EXISTS FOR (o:Outbox) ON (o.claimed_until)",
     "CREATE CONSTRAINT idempotency_key IF NOT EXISTS FOR (k:IdempotencyKey) REQUIRE k.identity IS UNIQUE",
+    "CREATE CONSTRAINT request_count_id IF NOT EXISTS FOR (c:RequestCount) REQUIRE c.id IS UNIQUE",
+    "CREATE INDEX request_count_window IF NOT EXISTS FOR (c:RequestCount) ON (c.window_end)",
     "CREATE INDEX idempotency_expiry IF NOT EXISTS FOR (k:IdempotencyKey) ON (k.expires_at)",
 )
 

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_type_hints
 from chalice.app import Chalice, Request, Response
 from pydantic import TypeAdapter
 
-from itlc import events, telemetry
+from itlc import events, limits, telemetry
 from itlc.access import Caller, Rule
 from itlc.answers import Reply, answer, problem, with_standing_headers
 from itlc.errors import (
@@ -38,7 +38,9 @@ from itlc.idempotency import Answer, Key, Replayed, Store, fingerprint, slow_fin
 from itlc.negotiation import preferred
 from itlc.paging import PageQuery, read_cursor
 from itlc.preconditions import IfMatch
+from itlc.pseudonyms import of_address
 from itlc.reading import NoBody, read_body, read_json, read_path, read_query
+from itlc.settings import settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -164,6 +166,11 @@ class Operation(Chalice):
         """The request's idempotency key, on operations that need one, for work that spans several transactions."""
         assert self.key is not None, "this operation does not require a key"  # noqa: S101
         return self.key
+
+    @property
+    def source(self) -> str:
+        """From where the request comes: the pseudonym of its address (see `itlc.pseudonyms`)."""
+        return of_address((self._request.context.get("identity") or {}).get("sourceIp"))
 
     @property
     def content_type(self) -> str:
@@ -316,6 +323,7 @@ class Operation(Chalice):
         path = route.path.format_map(ids)
         caller = _admit(route, request.context.get("authorizer") or {})
         call = self._call = Call(route, request_id, path, caller, IfMatch(request.headers.get("if-match")))
+        self._limit(route, caller)
         arguments: dict[str, Any] = read_path(ids, route.path_kinds)
         body = read_json(_bytes(request.raw_body)) if route.method != "GET" else {}
         call.key = self._key(call, request.headers.get("idempotency-key"), body)
@@ -330,6 +338,15 @@ class Operation(Chalice):
             if query.cursor is not None:
                 query.begin_after(read_cursor(query.cursor, call.scope))
         return self._once(call, arguments)
+
+    def _limit(self, route: Route, caller: Caller) -> None:
+        """Count a write before anything is done for it. Raises TooMany, with when to try again."""
+        if route.method == "GET" or route.store is None:
+            return
+        if caller.user_id is not None:
+            limits.check(route.store, caller.name, settings().caller_writes)
+        else:
+            limits.check(route.store, self.source, settings().address_writes)
 
     def _once(self, call: Call, arguments: dict[str, Any]) -> Answer:
         key, store = call.key, call.route.store

@@ -37,6 +37,28 @@ class Settings:
     """The largest request body."""
     body_depth: int = 20
     """The deepest nesting of a request body."""
+    caller_writes: int = 60_000
+    """How many writes (POST, PUT, PATCH, DELETE) a minute one signed-in caller may make in each store."""
+    address_writes: int = 60_000
+    """How many writes a minute may come from one address without a token."""
+    pair_failures: int = 50
+    """From how many failed sign-ins on, to one account from one address, each has to wait before the next."""
+    account_failures: int = 200
+    """The same for one account from all addresses together. The owner's own addresses are still let in."""
+    address_failures: int = 2_000
+    """The same for one address with all accounts together."""
+    failure_delay_seconds: int = 1
+    """The first such wait; each further failure doubles it."""
+    longest_delay_seconds: int = 900
+    """The longest such wait."""
+    failure_memory_minutes: int = 60
+    """Failures are forgotten when so much time has passed since the last one. Longer than the longest wait."""
+    known_address_days: int = 90
+    """How long an address is the owner's after they last signed in from it."""
+    account_reset_mails: int = 20
+    """How many password resets an hour are mailed to one e-mail address."""
+    address_reset_mails: int = 1_000
+    """How many password resets an hour are mailed at the request of one address."""
     bid_days: int = 30
     """An open bid expires after so many days."""
     notification_days: int = 90
@@ -45,7 +67,7 @@ class Settings:
     """A top-up that is still pending after so many minutes is stuck, and fails."""
     secrets: dict[str, str] = field(default_factory=dict)
     """ARN of each secret, by its name: `users`, `api`, `orders`, `tokens`, `templates`, `mongodb`, `neo4j`,
-    `sessions`, `cursors`. Variables `ITLC_SECRET_<NAME>`."""
+    `sessions`, `cursors`, `pseudonyms`. Variables `ITLC_SECRET_<NAME>`."""
     queues: dict[str, str] = field(default_factory=dict)
     """URL of each queue, by its name. Variables `ITLC_QUEUE_<NAME>`."""
     dead_letter_queues: dict[str, str] = field(default_factory=dict)

@@ -92,7 +92,7 @@ def test_a_password_that_changes_while_it_is_checked_begins_no_session(stores: S
     from itlc.stores import postgres
 
     ada = person("Ada")
-    proven = credentials.prove(SignIn(**ADA))
+    proven = credentials.prove(SignIn(**ADA), "somewhere")
     assert ada.call("change_password", {"current_password": PASSWORD, "new_password": NEW}).status == 204
     with pytest.raises(Unauthenticated):
         postgres.users.write(lambda db: sessions.begin(db, proven))

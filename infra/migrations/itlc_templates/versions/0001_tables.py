@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
+
 from infra.migrations.grants import grant
 
 revision = "0001"
@@ -47,6 +48,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("consumer", "message_id"),
     )
     op.create_index("inbox_received", "inbox", ["received_at"], unique=False)
+    op.create_table(
+        "request_counts",
+        sa.Column("subject", sa.String(length=96), nullable=False),
+        sa.Column("window_end", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "window_end"),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_index("request_counts_window", "request_counts", ["window_end"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("id", sa.Uuid(), nullable=False),

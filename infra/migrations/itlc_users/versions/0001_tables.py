@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
+
 from infra.migrations.grants import grant
 
 revision = "0001"
@@ -47,6 +48,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("consumer", "message_id"),
     )
     op.create_index("inbox_received", "inbox", ["received_at"], unique=False)
+    op.create_table(
+        "request_counts",
+        sa.Column("subject", sa.String(length=96), nullable=False),
+        sa.Column("window_end", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "window_end"),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_index("request_counts_window", "request_counts", ["window_end"], unique=False)
     op.create_table(
         "outbox",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -177,6 +187,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hash"),
     )
     op.create_index("refresh_tokens_session", "refresh_tokens", ["session_id"], unique=False)
+    op.create_table(
+        "sign_in_failures",
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("blocked_until", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("kind IN ('pair', 'account', 'address')", name="sign_in_failures_kind"),
+        sa.PrimaryKeyConstraint("subject"),
+        prefixes=["UNLOGGED"],
+    )
+    op.create_index("sign_in_failures_age", "sign_in_failures", ["last_at"], unique=False)
+    op.create_table(
+        "known_addresses",
+        sa.Column("user_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["users.id"],
+        ),
+        sa.PrimaryKeyConstraint("user_id", "address"),
+    )
+    op.create_index("known_addresses_address", "known_addresses", ["address", "last_seen_at"], unique=False)
+    op.create_index("known_addresses_age", "known_addresses", ["last_seen_at"], unique=False)
     grant(
         "itlc_users",
         append_only=(

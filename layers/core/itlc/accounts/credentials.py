@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from itlc.access import Caller
-from itlc.accounts import passwords, repository
+from itlc.accounts import passwords, repository, throttle
 from itlc.accounts.model import PASSWORD_CHANGED
 from itlc.accounts.schemas import ChangePassword, Register, SignIn, UserView
 from itlc.accounts.service import taken, there
@@ -40,18 +40,26 @@ class Proven:
     user_id: int
     kept: str = field(repr=False)
     renewed: str | None = field(repr=False)
+    attempt: throttle.Attempt
 
 
-def prove(request: SignIn) -> Proven:
-    """The user who signs in. Opens `itlc_users` itself.
+def prove(request: SignIn, source: str) -> Proven:
+    """The user who signs in from `source`, the pseudonym of an address. Opens `itlc_users` itself.
 
-    Raises Unauthenticated, with the same words after the same work, for an unknown address and a wrong password.
+    Raises Unauthenticated, with the same words after the same work, for an unknown address and a wrong password; and
+    TooMany, for both alike, after too many failures.
     """
+    attempt = throttle.attempt(request.email, source)
+    refusal = throttle.begin(attempt)
+    if refusal is not None and not throttle.may_look(attempt):
+        raise refusal  # without hashing: that is what a flood of attempts would have us do
     with postgres.users.read() as db:
         row = repository.user_by_email(db, request.email)
-    if not passwords.matches(row and row.password, request.password) or row is None:
-        raise Unauthenticated("The e-mail address or the password is wrong.")
-    return Proven(row.id, row.password, passwords.renewed(row.password, request.password))
+        let_in = refusal is None or throttle.is_let_in(db, row and row.id, attempt)
+    right = passwords.matches(row and row.password, request.password)
+    if row is None or not right or not let_in:
+        raise refusal or Unauthenticated("The e-mail address or the password is wrong.")
+    return Proven(row.id, row.password, passwords.renewed(row.password, request.password), attempt)
 
 
 @dataclass(frozen=True)

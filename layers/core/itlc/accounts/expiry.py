@@ -1,11 +1,12 @@
-"""Sessions, refresh tokens and password resets that are over: what removes them, a bounded batch at a time."""
+"""Sessions, refresh tokens, password resets and failed sign-ins that are over: what removes them, a bounded batch at
+a time."""
 
 from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select, tuple_
 
-from itlc.accounts.tables import password_resets, refresh_tokens, sessions
+from itlc.accounts.tables import known_addresses, password_resets, refresh_tokens, sessions, sign_in_failures
 from itlc.settings import settings
 
 # Kept for a day after their end, for whoever has to look into it.
@@ -38,4 +39,26 @@ def purge_resets(db: Connection, limit: int) -> int:
     return db.execute(delete(password_resets).where(password_resets.c.hash.in_(old))).rowcount
 
 
-PURGES: tuple[Callable[[Connection, int], int], ...] = (purge_sessions, purge_refresh_tokens, purge_resets)
+def purge_failures(db: Connection, limit: int) -> int:
+    """Remove up to `limit` counts of failed sign-ins that are forgotten; returns how many."""
+    over = func.now() - timedelta(minutes=settings().failure_memory_minutes)
+    old = select(sign_in_failures.c.subject).where(sign_in_failures.c.last_at < over).limit(limit)
+    old = old.with_for_update(skip_locked=True)
+    return db.execute(delete(sign_in_failures).where(sign_in_failures.c.subject.in_(old))).rowcount
+
+
+def purge_addresses(db: Connection, limit: int) -> int:
+    """Remove up to `limit` addresses from which their users have not signed in for long; returns how many."""
+    over = func.now() - timedelta(days=settings().known_address_days)
+    row = tuple_(known_addresses.c.user_id, known_addresses.c.address)
+    old = select(known_addresses.c.user_id, known_addresses.c.address).where(known_addresses.c.last_seen_at < over)
+    return db.execute(delete(known_addresses).where(row.in_(old.limit(limit)))).rowcount
+
+
+PURGES: tuple[Callable[[Connection, int], int], ...] = (
+    purge_sessions,
+    purge_refresh_tokens,
+    purge_resets,
+    purge_failures,
+    purge_addresses,
+)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from itlc import events
-from itlc.accounts import passwords, repository
+from itlc.accounts import failures, passwords, repository
 from itlc.accounts.mails import Mail, reset_mail
 from itlc.accounts.model import MOST_OPEN_RESETS, PASSWORD_CHANGED
 from itlc.accounts.schemas import RequestPasswordReset, ResetPassword
@@ -32,7 +32,8 @@ def request_reset(db: Connection, request: RequestPasswordReset, *, source: str)
         f"reset {source}": settings().address_reset_mails,
     }
     hour = Window.now(HOUR)
-    if any([request_counts.count(db, subject, hour) > most for subject, most in asked.items()]):
+    over = [request_counts.count(db, subject, hour) > most for subject, most in asked.items()]
+    if any(over):
         return
     outbox.emit(db, events.event("emails", TYPE, "password_reset", {"email": request.email}))
 
@@ -80,15 +81,17 @@ def prove_token(token: str, request: ResetPassword) -> PreparedReset:
     return PreparedReset(row.hash, passwords.hash_of_new(request.new_password, row.email, field="new_password"))
 
 
-def reset_password(db: Connection, prepared: PreparedReset) -> None:
-    """Set the new password; every session ends, every other reset token is void. Raises NotFound when another request
-    has used the token first."""
+def reset_password(db: Connection, prepared: PreparedReset, *, source: str) -> None:
+    """Set the new password; every session ends, every other reset token is void. Whoever reads the user's mail at
+    `source` (see `itlc.pseudonyms`) may sign in from there, whatever others have guessed. Raises NotFound when another
+    request has used the token first."""
     user_id = repository.use_reset(db, prepared.token_hash)
     if user_id is None or repository.user_for_change(db, user_id) is None:
         raise _no_such_reset()
     repository.change_user(db, user_id, {"password": prepared.password})
     repository.end_sessions(db, user_id, PASSWORD_CHANGED)
     repository.void_resets(db, user_id)
+    failures.know_address(db, user_id, source)
 
 
 def _no_such_reset() -> NotFound:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from itlc.access import Caller
-from itlc.accounts import repository
+from itlc.accounts import repository, throttle
 from itlc.accounts.credentials import Proven
 from itlc.accounts.model import SIGNED_OUT, TOKEN_REUSED
 from itlc.accounts.schemas import TokenPair
@@ -25,6 +25,7 @@ def begin(db: Connection, proven: Proven) -> TokenPair:
         raise Unauthenticated("The e-mail address or the password is wrong.")
     if proven.renewed is not None:
         repository.keep_hash(db, row.id, proven.renewed)
+    throttle.succeed(db, row.id, proven.attempt)
     session_id = uuid.uuid4()
     repository.add_session(db, session_id, row.id, _lasting())
     return _pair(db, row.id, session_id, is_admin=row.is_admin)

@@ -1,4 +1,5 @@
-"""Who has an account: users, their sessions, the tokens that keep a session alive. Database `itlc_users`."""
+"""Who has an account: users, their sessions and the tokens that keep them alive, failed sign-ins. Database
+`itlc_users`."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Uuid, func
 
@@ -58,4 +59,28 @@ password_resets = Table(
     Column("used_at", TIMESTAMP),
     Index("password_resets_user", "user_id"),
     Index("password_resets_expiry", "expires_at"),
+)
+
+# Unlogged: a sign-in that fails waits for no disk, and a crash of the server forgives everybody.
+sign_in_failures = Table(
+    "sign_in_failures",
+    database.metadata,
+    Column("subject", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", TIMESTAMP, nullable=False, server_default=func.now()),
+    Column("blocked_until", TIMESTAMP),
+    CheckConstraint("kind IN ('pair', 'account', 'address')", name="sign_in_failures_kind"),
+    Index("sign_in_failures_age", "last_at"),
+    prefixes=["UNLOGGED"],
+)
+
+known_addresses = Table(
+    "known_addresses",
+    database.metadata,
+    Column("user_id", Integer, ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("address", String(64), primary_key=True),
+    Column("last_seen_at", TIMESTAMP, nullable=False, server_default=func.now()),
+    Index("known_addresses_address", "address", "last_seen_at"),
+    Index("known_addresses_age", "last_seen_at"),
 )

@@ -1,4 +1,4 @@
-"""The tables that every PostgreSQL database has beside its own: outbox, inbox, idempotency keys, audit.
+"""The tables that every PostgreSQL database has beside its own: outbox, inbox, idempotency keys, counts, audit.
 
 They make the promise of `docs/architecture.md`: what must happen elsewhere is written down in the same
 transaction as its cause, what came in is done once, and a repeated request gets its first answer.
@@ -81,6 +81,21 @@ def idempotency_keys(metadata: MetaData) -> Table:
         Column("expires_at", TIMESTAMP, nullable=False),
         PrimaryKeyConstraint("caller", "operation", "key"),
         Index("idempotency_keys_expiry", "expires_at"),
+    )
+
+
+def request_counts(metadata: MetaData) -> Table:
+    """How many requests a subject has made in a window of time (see `itlc.limits`). Unlogged: counting waits for no
+    disk, and a crash of the server lets everybody begin at nought."""
+    return Table(
+        "request_counts",
+        metadata,
+        Column("subject", String(96), nullable=False),
+        Column("window_end", TIMESTAMP, nullable=False),
+        Column("count", Integer, nullable=False),
+        PrimaryKeyConstraint("subject", "window_end"),
+        Index("request_counts_window", "window_end"),
+        prefixes=["UNLOGGED"],
     )
 
 

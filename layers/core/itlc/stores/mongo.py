@@ -2,7 +2,8 @@
 
 A MongoDB write here is one change of one document. What must happen elsewhere travels inside that document, in
 its `outbox` array; an idempotency key and its answer inside the document that the request created. Both outlive
-their document, in the collection `bookkeeping`, which also keeps the answers of requests that created none.
+their document, in the collection `bookkeeping`, which also keeps the answers of requests that created none. How often
+somebody writes is counted in `request_counts`.
 A document counts its changes in `version`, and each change is made of the version that was looked at.
 No domain's queries here: they are in its `repository.py`.
 """
@@ -24,10 +25,12 @@ from pymongo import MongoClient, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, ExecutionTimeout
+from pymongo.write_concern import WriteConcern
 
 from itlc import events
 from itlc.errors import Conflict, NotFound, StoreAway
 from itlc.idempotency import Answer, Key, Replayed
+from itlc.limits import CLOCKS_APART, Window
 from itlc.paging import Found, PageQuery
 from itlc.secrets import secret
 from itlc.settings import settings
@@ -36,6 +39,7 @@ T = TypeVar("T")
 Document = dict[str, Any]
 
 BOOKKEEPING = "bookkeeping"
+REQUEST_COUNTS = "request_counts"
 TRIES = 20
 PAGE_BYTES = 1_000_000
 NOT_ANSWERED = {"words": 0, "idempotency": 0, "outbox": 0}
@@ -81,6 +85,21 @@ class DocumentStore:
             result = work(writer)
         events.send_now([event for _, event in writer.emitted], writer.mark_published)
         return result
+
+    def count_request(self, subject: str, window: Window) -> int:
+        """See `itlc.limits.Counter`. One command, which waits for no other member: a lost count is no loss."""
+        counts = database().get_collection(REQUEST_COUNTS, write_concern=WriteConcern(w=1))
+        with self._translated():
+            for _ in range(2):  # two that count first at the same time: one is refused, and goes on from the other's
+                with suppress(DuplicateKeyError):
+                    counted: Document | None = counts.find_one_and_update(
+                        {"_id": f"{subject} {window.end}"},
+                        {"$inc": {"count": 1}, "$setOnInsert": {"window_end": window.ends_at}},
+                        upsert=True,
+                        return_document=ReturnDocument.AFTER,
+                    )
+                    return int(counted["count"]) if counted else 0
+        raise StoreAway("itlc_pbfr")
 
     def earlier_answer(self, key: Key) -> Answer | None:
         """See `itlc.idempotency.Store`."""
@@ -309,6 +328,14 @@ def purge_keys(documents: "Collection[Document]", limit: int) -> int:
         nothing_waits = {"$or": [{"outbox": {"$exists": False}}, {"outbox": []}]}
         documents.delete_many({"$and": [{"idempotency": {"$exists": False}}, nothing_waits]})
     return len(spent)
+
+
+def purge_counts(limit: int) -> int:
+    """Remove up to `limit` counts of requests in windows that are over; returns how many. Raises StoreAway."""
+    with DocumentStore(REQUEST_COUNTS).read() as counts:
+        over = {"window_end": {"$lt": datetime.now(UTC) - CLOCKS_APART}}
+        old = [found["_id"] for found in counts.find(over, {"_id": 1}, limit=limit)]
+        return counts.delete_many({"_id": {"$in": old}}).deleted_count if old else 0
 
 
 def outbox_entry(event: events.Event) -> Document:

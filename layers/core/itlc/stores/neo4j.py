@@ -1,7 +1,7 @@
 """The Neo4j graph of orders and their steps: one cached driver, whole transactions, retried by the driver.
 
 No queries on the domain's nodes here: they are in `itlc/plans/repository.py`. What every store keeps for itself
-is kept here as nodes: `:Outbox` and `:IdempotencyKey`.
+is kept here as nodes: `:Outbox`, `:IdempotencyKey` and `:RequestCount`.
 """
 
 import json
@@ -16,6 +16,7 @@ from neo4j.exceptions import ClientError, DriverError, ServiceUnavailable, Sessi
 from itlc import events
 from itlc.errors import StillRunning, StoreAway
 from itlc.idempotency import Answer, Key
+from itlc.limits import CLOCKS_APART, Window
 from itlc.secrets import secret
 from itlc.settings import settings
 
@@ -64,6 +65,21 @@ class Graph:
         Events that `work` emitted are sent after the commit. Raises StoreAway when the graph cannot be reached.
         """
         return self._run(work, writing=True)
+
+    def count_request(self, subject: str, window: Window) -> int:
+        """See `itlc.limits.Counter`."""
+
+        def count(transaction: GraphTransaction) -> int:
+            counted = transaction.one(
+                "MERGE (c:RequestCount {id: $id}) "
+                "ON CREATE SET c.count = 0, c.window_end = datetime({epochSeconds: $end}) "
+                "SET c.count = c.count + 1 RETURN c.count AS count",
+                id=f"{subject} {window.end}",
+                end=window.end,
+            )
+            return int(counted["count"]) if counted else 0
+
+        return self.write(count)
 
     def earlier_answer(self, key: Key) -> Answer | None:
         """See `itlc.idempotency.Store`."""
@@ -206,6 +222,17 @@ def purge_keys(transaction: GraphTransaction, limit: int) -> int:
     """Remove up to `limit` idempotency keys whose time is over; returns how many."""
     gone = transaction.one(
         "MATCH (k:IdempotencyKey) WHERE k.expires_at < datetime() WITH k LIMIT $limit DELETE k RETURN count(*) AS gone",
+        limit=limit,
+    )
+    return int(gone["gone"]) if gone else 0
+
+
+def purge_counts(transaction: GraphTransaction, limit: int) -> int:
+    """Remove up to `limit` counts of requests in windows that are over; returns how many."""
+    gone = transaction.one(
+        "MATCH (c:RequestCount) WHERE c.window_end < datetime() - duration({seconds: $late}) "
+        "WITH c LIMIT $limit DELETE c RETURN count(*) AS gone",
+        late=int(CLOCKS_APART.total_seconds()),
         limit=limit,
     )
     return int(gone["gone"]) if gone else 0
