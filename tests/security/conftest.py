@@ -1,0 +1,14 @@
+"""The people of the matrix: made anew for each of its rows, and not for each cell, which would take minutes."""
+
+import pytest
+
+from tests.security.cast import Cast
+from tests.security.matrix import Row
+from tests.support.stack import Stores
+
+
+@pytest.fixture(scope="module")
+def row_and_cast(request: pytest.FixtureRequest, all_stores: Stores) -> tuple[Row, Cast]:
+    """A row of the matrix, and its people in stores that were empty."""
+    all_stores.empty()
+    return request.param, Cast(all_stores)
