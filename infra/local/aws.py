@@ -32,7 +32,8 @@ class Aws(Server):
         return {
             **process.base_environment(),
             **TEST_KEYS,
-            "AUTH": "false",
+            # Functions may do what their roles' policies say, as on AWS; who calls from outside is the account's root.
+            "AUTH": "true",
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(port),
             # In the queues' addresses; "localhost" may mean ::1, where nobody listens.

@@ -39,7 +39,9 @@ STANDS = (*DONE, "UPDATE_ROLLBACK_COMPLETE")
 NO_CHANGE = "No updates are to be performed"
 # The parameters that mean something here; the others have their defaults. No limit keeps the tests and the benchmark
 # from asking as often as they can.
-LOCAL_PARAMETERS = {"RateLimit": "10000", "BurstLimit": "10000"}
+LOCAL_PARAMETERS = dict.fromkeys(("RateLimit", "BurstLimit", "HashingRateLimit", "HashingBurstLimit"), "10000")
+# Those that the environment may set.
+SETTINGS = {"TokenRate": "ITLC_TOKEN_RATE", "CorsOrigin": "ITLC_CORS_ORIGIN", "MailSender": "ITLC_MAIL_SENDER"}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 
 
@@ -77,6 +79,8 @@ def deploy(endpoints: Endpoints, say: Say) -> Deployment:
             found = _apply(cloudformation, endpoints, wanted, found, say)
         deployment = _deployment(endpoints, found)
         _mend_api(aws_client(endpoints, "apigateway"), _outputs(found)["ApiId"], wanted)
+        # Mails go nowhere from here, but only from a sender that is verified.
+        aws_client(endpoints, "ses").verify_email_identity(EmailAddress=wanted.known["MailSender"])
         _see_that_it_answers(deployment)
     except (BotoCoreError, ClientError) as error:
         raise StackError(
@@ -110,6 +114,12 @@ class _Wanted:
         return hashlib.sha256(self.body + json.dumps(self.parameters, sort_keys=True).encode()).hexdigest()
 
     @property
+    def known(self) -> dict[str, str]:
+        """Every parameter's value, as it is given or by default."""
+        defaults = {name: str(part.get("Default", "")) for name, part in self.template["Parameters"].items()}
+        return {**defaults, **self.parameters}
+
+    @property
     def functions(self) -> int:
         return len(template.functions(self.template))
 
@@ -139,7 +149,7 @@ def _package(endpoints: Endpoints, say: Say) -> _Wanted:
         **{f"{template.logical_id(name)}Secret": arn for name, arn in store_secrets(endpoints).items()},
         **LOCAL_PARAMETERS,
     }
-    for name, spelling in (("TokenRate", "ITLC_TOKEN_RATE"), ("CorsOrigin", "ITLC_CORS_ORIGIN")):
+    for name, spelling in SETTINGS.items():
         if value := os.environ.get(spelling):
             parameters[name] = value
     return _Wanted(read, parameters, archives)
@@ -296,8 +306,7 @@ def _mend_api(apigateway: Any, api_id: str, wanted: _Wanted) -> None:
     AWS has them from the template. Does nothing where they are."""
     if not apigateway.get_gateway_response(restApiId=api_id, responseType="UNAUTHORIZED").get("defaultResponse"):
         return
-    defaults = {name: part.get("Default") for name, part in wanted.template["Parameters"].items()}
-    known = {**defaults, **wanted.parameters}
+    known = wanted.known
     api = wanted.template["Resources"]["Api"]["Properties"]
     cors = {name: _text(value, known) for name, value in api["Cors"].items()}
     pages = apigateway.get_paginator("get_resources").paginate(restApiId=api_id, embed=["methods"])
@@ -332,7 +341,7 @@ def _mend_preflight(apigateway: Any, api_id: str, resource: dict[str, Any], cors
     apigateway.put_integration_response(**at, responseParameters=named, responseTemplates={"application/json": ""})
 
 
-def _text(value: Any, parameters: Mapping[str, str | None]) -> str:
+def _text(value: Any, parameters: Mapping[str, str]) -> str:
     """A template's string, with the parameters that a `!Sub` in it names."""
     if not isinstance(value, dict):
         return str(value)

@@ -2,6 +2,8 @@
 
 import json
 import time
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from infra.local.failure import StackError
 from infra.local.reach import ROOT
 from infra.local.secret_store import aws_client
 from infra.local.stack import Endpoints
+from tests.support.mailbox import Mailbox
 
+MAIL_WITHIN_SECONDS = 90
 REQUEST_ID = "0190f5a8-6f1e-7cc4-9d5e-0b6f6f1c2a77"
 ALLOWED = {"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id"}
 
@@ -34,6 +38,14 @@ def is_problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert {"type", "title", "detail", "instance"} <= body.keys()
     assert body["instance"] == response.headers["x-request-id"]
     return body
+
+
+def wait_for(what: Callable[[], Any]) -> None:
+    """Until `what()` is true; the first call of a queue's function takes a while on a busy machine."""
+    deadline = time.monotonic() + MAIL_WITHIN_SECONDS
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
 
 
 def test_health_answers_and_keeps_the_request_id(http: httpx.Client) -> None:
@@ -118,34 +130,78 @@ def test_the_docs_page_needs_no_other_host(http: httpx.Client) -> None:
     assert '<link rel="stylesheet"' not in response.text
 
 
-def test_functions_run_the_layers_code_not_the_checkouts(
-    endpoints: Endpoints, deployment: Deployment, tmp_path: Path
-) -> None:
-    """A function that says where its `itlc` came from, with the same layer as all others."""
+def run_beside(endpoints: Endpoints, function: str, code: str, folder: Path) -> Any:
+    """What the function body `code` returns, run as a new function with the role, the layers and the environment of
+    the deployed one whose name has `function` in it."""
     functions = aws_client(endpoints, "lambda")
-    health = next(
-        item
-        for page in functions.get_paginator("list_functions").paginate()
-        for item in page["Functions"]
-        if "ShowHealth" in item["FunctionName"]
-    )
-    (tmp_path / "where.py").write_text(
-        "import itlc.operation\ndef app(event, context): return itlc.operation.__file__\n"
-    )
+    pages = functions.get_paginator("list_functions").paginate()
+    (like,) = (item for page in pages for item in page["Functions"] if f"-{function}-" in item["FunctionName"])
+    lines = "".join(f"    {line}\n" for line in code.splitlines())
+    (folder / "beside.py").write_text(f"def app(event, context):\n{lines}")
     functions.create_function(
-        FunctionName="where",
-        Runtime=health["Runtime"],
-        Role=health["Role"],
-        Handler="where.app",
-        Code={"ZipFile": deploying.archive(tmp_path)},
-        Layers=[layer["Arn"] for layer in health["Layers"]],
+        FunctionName="beside",
+        Runtime=like["Runtime"],
+        Role=like["Role"],
+        Handler="beside.app",
+        Code={"ZipFile": deploying.archive(folder)},
+        Environment={"Variables": like["Environment"]["Variables"]},
+        Layers=[layer["Arn"] for layer in like["Layers"]],
+        Timeout=30,
     )
     try:
-        answer = json.loads(functions.invoke(FunctionName="where")["Payload"].read())
+        return json.loads(functions.invoke(FunctionName="beside")["Payload"].read())
     finally:
-        functions.delete_function(FunctionName="where")
-    assert answer.endswith("/python/itlc/operation.py"), answer
-    assert not Path(answer).is_relative_to(ROOT)
+        functions.delete_function(FunctionName="beside")
+
+
+@pytest.mark.usefixtures("deployment")
+def test_functions_run_the_layers_code_not_the_checkouts(endpoints: Endpoints, tmp_path: Path) -> None:
+    where = run_beside(endpoints, "ShowHealth", "import itlc.operation\nreturn itlc.operation.__file__", tmp_path)
+    assert where.endswith("/python/itlc/operation.py"), where
+    assert not Path(where).is_relative_to(ROOT)
+
+
+@pytest.mark.usefixtures("deployment")
+def test_a_function_may_use_its_own_secrets_and_queues_and_no_others(endpoints: Endpoints, tmp_path: Path) -> None:
+    """`top_up` writes to itlc_tokens and sends to the queue `topups`: nothing lets it read the orders' secret."""
+    tries = """
+from itlc import aws, settings
+from botocore.exceptions import ClientError
+def may(call, **arguments):
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return "yes"
+read = aws.client("secretsmanager").get_secret_value
+secrets = {name: may(read, SecretId=arn) for name, arn in settings.settings().secrets.items()}
+send = aws.client("sqs").send_message
+queues = {
+    name: may(send, QueueUrl=url, MessageBody="{}")
+    for name, url in settings.settings().queues.items()
+    if name != "topups"
+}
+return {"secrets": secrets, "queues": queues}
+"""
+    found = run_beside(endpoints, "TopUp", tries, tmp_path)
+    assert found["secrets"]["tokens"] == "yes", found
+    assert found["secrets"]["orders"] == found["secrets"]["sessions"] == "AccessDenied", found
+    assert found["secrets"]["cursors"] == found["secrets"]["mongodb"] == "AccessDenied", found
+    assert set(found["queues"].values()) == {"AccessDenied"}, found
+
+
+def test_a_mail_goes_out_through_outbox_queue_and_consumer(http: httpx.Client, endpoints: Endpoints) -> None:
+    """Through everything at once: the outbox, the queue, its consumer and what its role may do."""
+    ada = {"name": "Ada", "email": f"ada-{uuid.uuid4().hex}@example.org", "password": uuid.uuid4().hex}
+    assert http.post("/users", json=ada).status_code == 201
+    mailbox = Mailbox(endpoints)
+    assert http.post("/password-resets", json={"email": ada["email"]}).status_code == 202
+    wait_for(lambda: mailbox.mails(ada["email"]))
+    token = mailbox.reset_token(ada["email"])
+    new = uuid.uuid4().hex
+    assert http.post(f"/password-resets/{token}", json={"new_password": new}).status_code == 204
+    assert http.post("/sessions", json={"email": ada["email"], "password": ada["password"]}).status_code == 401
+    assert http.post("/sessions", json={"email": ada["email"], "password": new}).status_code == 201
 
 
 def test_a_second_deployment_changes_nothing(endpoints: Endpoints, deployment: Deployment) -> None:
