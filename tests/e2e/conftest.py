@@ -1,4 +1,8 @@
-"""Fixtures of the tests that go over HTTP: the functions, deployed once into the tests' own stack."""
+"""Fixtures of the tests that go over HTTP: a stack of their own, with the functions deployed into it.
+
+It is not the one that the worker's other tests share: what is deployed works by itself, on schedules and from queues,
+and would take part in them.
+"""
 
 from collections.abc import Iterator
 
@@ -7,6 +11,20 @@ import pytest
 
 from infra.local.deploy import Deployment, deploy
 from infra.local.stack import Endpoints
+from tests.support.stack import Stores, running_stack
+
+
+@pytest.fixture(scope="session")
+def endpoints() -> Iterator[Endpoints]:
+    """A migrated stack for what is deployed. This process is not set up as one of its functions."""
+    with running_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def all_stores(endpoints: Endpoints) -> Stores:
+    """That stack's stores, as their owner sees them. They are not emptied between tests."""
+    return Stores(endpoints)
 
 
 @pytest.fixture(scope="session")

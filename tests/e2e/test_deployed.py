@@ -16,6 +16,7 @@ from infra.local import deploy as deploying
 from infra.local import template
 from infra.local.deploy import Deployment, deploy, describe
 from infra.local.failure import StackError
+from infra.local.operations import load_operations
 from infra.local.reach import ROOT
 from infra.local.secret_store import aws_client
 from infra.local.stack import Endpoints
@@ -163,7 +164,7 @@ def test_functions_run_the_layers_code_not_the_checkouts(endpoints: Endpoints, t
 
 @pytest.mark.usefixtures("deployment")
 def test_a_function_may_use_its_own_secrets_and_queues_and_no_others(endpoints: Endpoints, tmp_path: Path) -> None:
-    """`top_up` writes to itlc_tokens and sends to the queue `topups`: nothing lets it read the orders' secret."""
+    """What `top_up` can reach in its source is what its role lets it use."""
     tries = """
 from itlc import aws, settings
 from botocore.exceptions import ClientError
@@ -183,11 +184,14 @@ queues = {
 }
 return {"secrets": secrets, "queues": queues}
 """
-    found = run_beside(endpoints, "TopUp", tries, tmp_path)
-    assert found["secrets"]["tokens"] == "yes", found
-    assert found["secrets"]["orders"] == found["secrets"]["sessions"] == "AccessDenied", found
-    assert found["secrets"]["cursors"] == found["secrets"]["mongodb"] == "AccessDenied", found
-    assert set(found["queues"].values()) == {"AccessDenied"}, found
+    (top_up,) = (found for found in load_operations() if found.app.name == "top_up")
+    assert top_up.reach.queues == {"topups"}
+    said = run_beside(endpoints, "TopUp", tries, tmp_path)
+    refused = {name for name, answer in said["secrets"].items() if answer == "AccessDeniedException"}
+    assert refused == said["secrets"].keys() - top_up.reach.secrets, said
+    assert refused >= {"orders", "sessions", "cursors", "mongodb"}
+    assert {name for name, answer in said["secrets"].items() if answer == "yes"} == top_up.reach.secrets, said
+    assert said["queues"] == dict.fromkeys(set(QUEUES) - {"topups"}, "AccessDenied"), said
 
 
 def test_a_mail_goes_out_through_outbox_queue_and_consumer(http: httpx.Client, endpoints: Endpoints) -> None:
