@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from itlc.settings import QUEUES, settings
 from itlc.stores.postgres import DATABASES
 from neo4j import GraphDatabase
@@ -22,6 +23,9 @@ TABLE_MODULES = ("accounts", "wallet", "catalog", "templates", "orders", "bids",
 for domain in TABLE_MODULES:
     importlib.import_module(f"itlc.{domain}.tables")
 
+emulators: set[str] = set()
+"""The addresses of the emulators that this process has used."""
+
 
 @contextmanager
 def running_stack() -> Iterator[Endpoints]:
@@ -29,7 +33,11 @@ def running_stack() -> Iterator[Endpoints]:
     with tempfile.TemporaryDirectory(prefix="itlc-tests-") as folder:
         stack = Stack(Path(folder), durable=False)
         try:
-            endpoints = stack.up(lambda text: None)
+            with pytest.MonkeyPatch.context() as environment:
+                if os.environ.get("AWS_ENDPOINT_URL") in emulators:  # not the user's, but another stack's of ours
+                    environment.delenv("AWS_ENDPOINT_URL")
+                endpoints = stack.up(lambda text: None)
+            emulators.add(endpoints.aws_endpoint)
             migrate(endpoints, lambda text: None)
             yield endpoints
         finally:
