@@ -68,8 +68,7 @@ class _Module:
                 self.definitions[node.name] = node
             elif isinstance(node, ast.Assign):
                 for target in node.targets:
-                    if isinstance(target, ast.Name):
-                        self.definitions[target.id] = node.value
+                    self._define(target, node.value)
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
                 self.definitions[node.target.id] = node.value
         for part in ast.walk(tree):
@@ -82,6 +81,15 @@ class _Module:
             elif isinstance(part, ast.Import):
                 for alias in part.names:
                     self.imported[alias.asname or alias.name.partition(".")[0]] = alias.name
+
+    def _define(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            self.definitions[target.id] = value
+        elif isinstance(target, ast.Tuple):
+            paired = isinstance(value, ast.Tuple) and len(value.elts) == len(target.elts)
+            values = value.elts if paired else [value] * len(target.elts)  # type: ignore[attr-defined]
+            for one, its in zip(target.elts, values, strict=True):
+                self._define(one, its)
 
     def constant(self, node: ast.AST) -> str | None:
         """The string that `node` is, spelled out or by the name of a constant."""

@@ -110,6 +110,51 @@ def entry(operation: Found, *, rate: str = DEFAULT_RATE, extra: tuple[str, ...] 
     return "\n".join(lines)
 
 
+def queue_entries(name: str) -> str:
+    """The lines of `template.yaml` for a queue of `itlc.settings.QUEUES`, under the names of their sections."""
+    queue, dead = f"{logical_id(name)}Queue", f"{logical_id(name)}DeadLetters"
+
+    def policy(policy: str, action: str, of: str) -> str:
+        statement = f"{{Effect: Allow, Action: {action}, Resource: !GetAtt {of}.Arn}}"
+        return f"""  {policy}:
+    Type: AWS::IAM::ManagedPolicy
+    Properties:
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement: [{statement}]
+"""
+
+    return f"""# Globals, Environment, Variables:
+        ITLC_QUEUE_{name.upper()}: !Ref {queue}
+        ITLC_DLQ_{name.upper()}: !Ref {dead}
+
+# Resources, Queues (VisibilityTimeout: at least six times the time limit of its consumer):
+  {queue}:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 60
+      MessageRetentionPeriod: 1209600
+      SqsManagedSseEnabled: true
+      RedrivePolicy: {{deadLetterTargetArn: !GetAtt {dead}.Arn, maxReceiveCount: 5}}
+
+  {dead}:
+    Type: AWS::SQS::Queue
+    Properties: {{MessageRetentionPeriod: 1209600, SqsManagedSseEnabled: true}}
+
+# Resources, What a function may be given:
+{policy(f"Sends{logical_id(name)}", "sqs:SendMessage*", queue)}
+{policy(f"Buries{logical_id(name)}", "sqs:SendMessage*", dead)}
+# In SendsToEveryQueue and in SeesEveryQueue, in the order of QUEUES:
+              - !GetAtt {queue}.Arn
+
+# Outputs:
+  {queue}Url: {{Value: !Ref {queue}}}
+  {dead}Url: {{Value: !Ref {dead}}}
+
+# And its two parameters and alarms in infra/aws/alarms.yaml, its parameters and lines in infra/aws/dashboard.yaml.
+"""
+
+
 def _quoted(path: str) -> str:
     return f'"{path}"' if "{" in path else path
 

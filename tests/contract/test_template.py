@@ -78,6 +78,8 @@ def test_each_queue_has_a_consumer_a_dead_letter_queue_and_time_enough(
     resources = read["Resources"]
     queues = {name for name, part in resources.items() if part["Type"] == "AWS::SQS::Queue"}
     wanted = {f"{template.logical_id(name)}{kind}" for name in QUEUES for kind in ("Queue", "DeadLetters")}
+    lacking = [name for name in QUEUES if f"{template.logical_id(name)}Queue" not in queues]
+    assert not lacking, "template.yaml lacks queues; paste:\n\n" + "\n".join(map(template.queue_entries, lacking))
     assert queues == wanted
     consumers = {found.app.queue: found.app.name for found in operations if found.app.queue}
     usual = read["Globals"]["Function"]["Timeout"]
@@ -90,6 +92,26 @@ def test_each_queue_has_a_consumer_a_dead_letter_queue_and_time_enough(
             function = template.functions(read)[template.logical_id(consumers[name])]["Properties"]
             assert properties["VisibilityTimeout"] >= 6 * function.get("Timeout", usual), name
     assert consumers.keys() <= set(QUEUES)
+
+
+def test_each_queue_is_watched() -> None:
+    for name in ("alarms", "dashboard"):
+        watched = template.load(ROOT / "infra" / "aws" / f"{name}.yaml")
+        parameters = {name for name in watched["Parameters"] if name.endswith(("Queue", "DeadLetters"))}
+        assert parameters == {f"{template.logical_id(q)}{kind}" for q in QUEUES for kind in ("Queue", "DeadLetters")}
+        if name == "alarms":
+            assert {f"{template.logical_id(q)}{kind}" for q in QUEUES for kind in ("Dead", "Stuck")} <= watched[
+                "Resources"
+            ].keys()
+
+
+def test_the_lines_for_a_queue_are_those_of_the_template() -> None:
+    text = template.TEMPLATE.read_text(encoding="utf-8")
+    for part in template.queue_entries("topups").split("\n\n"):
+        lines = [line for line in part.strip("\n").splitlines() if not line.startswith("#")]
+        resource = any(line.startswith("    Type:") for line in lines)
+        for whole in ["\n".join(lines)] if resource else lines:
+            assert whole in text, part
 
 
 def test_each_queue_that_is_sent_to_is_consumed(operations: list[Found]) -> None:
