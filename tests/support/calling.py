@@ -80,9 +80,11 @@ class As:
         headers: dict[str, str] | None = None,
         key: str | None = None,
         raw: str | None = None,
+        base64: bool = False,
         **ids: Any,
     ) -> Response:
-        """Call the operation `name` with a JSON body (or the `raw` text), a query, an idempotency key, path ids."""
+        """Call the operation `name` with a JSON body (or the `raw` text, which may be `base64`), a query, an
+        idempotency key, path ids."""
         app = operation(name)
         spec = app.route_spec
         assert spec is not None, f"{name} has no route"
@@ -116,7 +118,7 @@ class As:
                 "authorizer": identity,
             },
             "body": raw if raw is not None else (None if body is None else json.dumps(body)),
-            "isBase64Encoded": False,
+            "isBase64Encoded": base64,
         }
         answer = app(event, Context())
         return Response(answer["statusCode"], answer["headers"], answer["body"])

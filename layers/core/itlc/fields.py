@@ -62,7 +62,11 @@ Name = Annotated[str, *_Clean, AfterValidator(_one_line), Field(min_length=1, ma
 Text = Annotated[str, *_Clean, Field(min_length=1, max_length=10_000)]
 """Text, 1 to 10,000 characters."""
 TextOrBlank = Annotated[
-    str, BeforeValidator(_one_kind_of_string), AfterValidator(_clean), AfterValidator(str.strip), Field(max_length=10_000)
+    str,
+    BeforeValidator(_one_kind_of_string),
+    AfterValidator(_clean),
+    AfterValidator(str.strip),
+    Field(max_length=10_000),
 ]
 """Text of at most 10,000 characters, or none."""
 LongText = Annotated[str, *_Clean, Field(min_length=1, max_length=100_000)]
@@ -158,7 +162,7 @@ def _whole(value: Any) -> Any:
     return value
 
 
-Id = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=MAX_ID)]
+Id = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_whole)]
 """The id of a PostgreSQL row, in a body."""
 ObjectIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["665f1f77bcf86cd799439011"])]
 """The id of a MongoDB document, 24 hexadecimal digits."""

@@ -103,10 +103,11 @@ def _path_id(name: str, text: str, kind: Any) -> Any:
             raise missing
         return int(text)
     if kind is UUID:
-        try:
-            return UUID(text)
-        except ValueError as error:
-            raise missing from error
+        if not re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text):
+            raise missing
+        return UUID(text)
+    if not re.fullmatch(r"[\x21-\x7e]{1,256}", text):
+        raise missing
     return text
 
 
