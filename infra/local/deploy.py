@@ -41,7 +41,18 @@ NO_CHANGE = "No updates are to be performed"
 # from asking as often as they can.
 LOCAL_PARAMETERS = dict.fromkeys(("RateLimit", "BurstLimit", "HashingRateLimit", "HashingBurstLimit"), "10000")
 # Those that the environment may set.
-SETTINGS = {"TokenRate": "ITLC_TOKEN_RATE", "CorsOrigin": "ITLC_CORS_ORIGIN", "MailSender": "ITLC_MAIL_SENDER"}
+SETTINGS = {
+    "TokenRate": "ITLC_TOKEN_RATE",
+    "CorsOrigin": "ITLC_CORS_ORIGIN",
+    "MailSender": "ITLC_MAIL_SENDER",
+    "CallerWrites": "ITLC_CALLER_WRITES",
+    "AddressWrites": "ITLC_ADDRESS_WRITES",
+    "PairFailures": "ITLC_PAIR_FAILURES",
+    "AccountFailures": "ITLC_ACCOUNT_FAILURES",
+    "AddressFailures": "ITLC_ADDRESS_FAILURES",
+    "AccountResetMails": "ITLC_ACCOUNT_RESET_MAILS",
+    "AddressResetMails": "ITLC_ADDRESS_RESET_MAILS",
+}
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 
 
