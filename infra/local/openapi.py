@@ -6,6 +6,7 @@ of their files. Error statuses follow from the seam's rules and from the errors 
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
@@ -70,6 +71,7 @@ SAYS = {
     503: "A store that this needs is away; nothing was changed.",
 }
 RETRY = {409, 429, 503}
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 HEADERS: dict[str, Any] = {
     "X-Request-Id": {
@@ -154,7 +156,9 @@ def document(operations: Iterable[Found] | None = None) -> dict[str, Any]:
     schemas, components = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     for found, route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(found, route, schemas, components)
+        said = paths.setdefault(route.path, {})[route.method.lower()] = _operation(found, route, schemas, components)
+        if links := _links(route, routes):
+            said["responses"][str(route.status)]["links"] = links
     used = {found.domain for found, _ in routes}
     return {
         "openapi": "3.1.0",
@@ -341,6 +345,26 @@ def _success(
             else:
                 answer["content"][kind] = {"schema": {"type": "string"}}
     return answer
+
+
+def _links(route: Route, routes: list[tuple[Found, Route]]) -> dict[str, Any]:
+    """What can be asked next of the resource that the route creates: every operation whose path begins with the new
+    resource's, by the operation's name."""
+    fields = PLACEHOLDER.findall(route.location or "")
+    if not fields:
+        return {}
+    created = PLACEHOLDER.sub("{}", f"/{route.location}")
+    links = {}
+    for found, other in routes:
+        names, shape = PLACEHOLDER.findall(other.path), PLACEHOLDER.sub("{}", other.path)
+        if len(names) == len(fields) and (shape == created or shape.startswith(f"{created}/")):
+            parameters = {name: f"$response.body#/{field}" for name, field in zip(names, fields, strict=True)}
+            links[found.app.name] = {
+                "operationId": found.app.name,
+                "description": found.summary,
+                "parameters": parameters,
+            }
+    return links
 
 
 def _is_resource(returns: Any) -> bool:
