@@ -389,9 +389,6 @@ class Operation(Chalice):
                 line.update(message_id=record["messageId"], receives=record["attributes"]["ApproximateReceiveCount"])
                 try:
                     self._apply(queue, view, record["body"], line)
-                except Poison as poison:
-                    line["poison"] = poison.reason
-                    events.bury(queue, record["body"], poison.reason)
                 except Exception as error:
                     line.update(failed=True, problem=type(error).__name__)
                     telemetry.logger(self.name).exception("message failed", extra={"message_id": record["messageId"]})
@@ -399,11 +396,15 @@ class Operation(Chalice):
         return {"batchItemFailures": failures}
 
     def _apply(self, queue: str, view: Callable[[events.Event], None], body: str, line: dict[str, Any]) -> None:
-        event = events.read_event(queue, body)
-        line.update(event_id=event.id, event_type=event.type, about=event.aggregate, request_id=event.request_id)
-        token = events.request_id.set(event.request_id)
+        token = events.request_id.set(None)
         try:
+            event = events.read_event(queue, body)
+            line.update(event_id=event.id, event_type=event.type, about=event.aggregate, request_id=event.request_id)
+            events.request_id.set(event.request_id)
             view(event)
+        except Poison as poison:
+            line["poison"] = poison.reason
+            events.bury(queue, body, poison.reason)
         finally:
             events.request_id.reset(token)
 
