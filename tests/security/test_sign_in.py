@@ -110,6 +110,16 @@ def test_the_owner_is_let_in_though_somebody_guesses_at_their_own_address(stores
     assert fail(1, address="127.0.0.1") == [401], "which begins anew"
 
 
+def test_the_address_of_somebody_else_lets_nobody_in(stores: Stores) -> None:
+    person("Ada")  # at 127.0.0.1
+    bob = {"email": "bob@example.org", "password": PASSWORD}
+    assert nobody.call("register_user", {"name": "Bob", **bob}).status == 201
+    assert sign_in(**bob).status == 201, "Bob's address is the stranger's"
+    assert fail(4) == [401, 401, 401, 429]
+    assert sign_in(password=PASSWORD).status == 429, "where Bob has signed in, but Ada never has"
+    assert sign_in(**bob).status == 201
+
+
 def test_signing_in_forgets_the_failures(stores: Stores) -> None:
     person("Ada")
     for _ in range(4):
@@ -179,7 +189,7 @@ def test_nothing_that_is_kept_names_a_person_or_a_place(stores: Stores) -> None:
     kept = str(
         [stores.rows("itlc_users", f"SELECT * FROM {table}") for table in ("sign_in_failures", "known_addresses")]
     )
-    for secret in (ADA, "ada", STRANGER, "127.0.0.1"):
+    for secret in (ADA, "example", STRANGER, "127.0.0.1"):
         assert secret not in kept
 
 
