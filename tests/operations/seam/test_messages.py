@@ -1,9 +1,9 @@
 """What the seam does for every queue, shown on notifications, on real stores."""
 
 import pytest
-
 from itlc import events
 from itlc.notices import notice
+
 from tests.support.calling import deliver
 from tests.support.people import person
 from tests.support.queues import dead_letters
