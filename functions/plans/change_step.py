@@ -20,4 +20,4 @@ app = Operation("change_step")
 )
 def change_step(order_id: int, step_id: UUID, request: ChangeStep) -> StepView:
     order = service.order_of_provider(order_id, app.caller)
-    return app.commit(service.change_step, order, step_id, request, if_match=app.if_match)
+    return app.commit(service.change_step, order, step_id, request, caller=app.caller, if_match=app.if_match)

@@ -12,4 +12,4 @@ app = Operation("remove_step")
 @app.route("/orders/{order_id}/steps/{step_id}", methods=["DELETE"], allow="seller", status=204, store=graph)
 def remove_step(order_id: int, step_id: UUID) -> None:
     order = service.order_of_provider(order_id, app.caller)
-    app.commit(service.remove_step, order, step_id, if_match=app.if_match)
+    app.commit(service.remove_step, order, step_id, caller=app.caller, if_match=app.if_match)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, or_, select
 
 from itlc.events import request_id
 
@@ -21,3 +21,10 @@ def record(
     `order:12`. `before` and `after` hold the fields that changed, in JSON's own types, and nothing personal."""
     row = {"actor_id": actor_id, "action": action, "object": object_name, "before": before, "after": after}
     db.execute(insert(db.info["database"].audit).values(**row, request_id=request_id.get()))
+
+
+def about_user(db: Connection, user_id: int) -> list[dict[str, Any]]:
+    """What this database's audit says of a user: what they did, and what was done to their account; oldest first."""
+    table = db.info["database"].audit
+    theirs = select(table).where(or_(table.c.actor_id == user_id, table.c.object == f"user:{user_id}"))
+    return [dict(row) for row in db.execute(theirs.order_by(table.c.created_at, table.c.id)).mappings()]

@@ -22,6 +22,8 @@ from itlc.settings import settings
 SCHEMA = 1
 CLAIM = timedelta(seconds=30)
 SQS_BATCH = 10
+LONGEST_DELAY = timedelta(minutes=15)
+"""The longest that SQS keeps a message back."""
 
 log = logging.getLogger(__name__)
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -105,6 +107,16 @@ def send(events: Sequence[Event]) -> set[str]:
             answer = client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
             sent.update(batch[int(taken["Id"])].id for taken in answer.get("Successful", []))
     return sent
+
+
+def send_later(event: Event, delay: timedelta) -> None:
+    """Send one event that its queue is to keep back for so long, at most a quarter of an hour. Raises what SQS
+    raises: for a consumer, which is tried again."""
+    client("sqs").send_message(
+        QueueUrl=settings().queues[event.queue],
+        MessageBody=event.body(),
+        DelaySeconds=int(min(delay, LONGEST_DELAY).total_seconds()),
+    )
 
 
 def bury(queue: str, body: str, reason: str) -> None:

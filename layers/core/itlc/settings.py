@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
 
-QUEUES = ("notifications", "topups", "payments", "projects", "ratings", "emails", "erasures")
+QUEUES = ("notifications", "topups", "payments", "projects", "ratings", "emails", "erasures", "audit")
 
 
 @dataclass(frozen=True)

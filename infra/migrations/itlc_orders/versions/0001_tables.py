@@ -27,6 +27,12 @@ def upgrade() -> None:
     op.create_index("audit_by_object", "audit", ["object", "created_at", "id"], unique=False)
     op.create_index("audit_by_time", "audit", ["created_at", "id"], unique=False)
     op.create_table(
+        "closed_accounts",
+        sa.Column("user_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("user_id"),
+    )
+    op.create_table(
         "idempotency_keys",
         sa.Column("caller", sa.String(length=64), nullable=False),
         sa.Column("operation", sa.String(length=64), nullable=False),

@@ -3,13 +3,22 @@
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 128
 MOST_OPEN_RESETS = 5
 """A user gets no further mail while so many reset tokens are open, so that nobody can flood a mailbox."""
-SIGNED_OUT, PASSWORD_CHANGED, TOKEN_REUSED, ADMIN_CHANGED = (
+SIGNED_OUT, PASSWORD_CHANGED, TOKEN_REUSED, ADMIN_CHANGED, ERASED = (
     "signed_out",
     "password_changed",
     "token_reused",
     "admin_changed",
+    "erased",
 )
 """Why a session ended."""
+
+NAME_OF_NOBODY = "(erased)"
+"""The name of whoever was erased."""
+
+
+def email_of_nobody(id: int) -> str:
+    """The e-mail address of whoever was erased: unlike any other, and none that mail could reach (RFC 2606)."""
+    return f"erased-{id}@invalid"
 
 
 def weakness(password: str, email: str) -> str | None:

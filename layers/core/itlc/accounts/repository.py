@@ -1,13 +1,14 @@
 """The accounts' queries."""
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, cast, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
-from itlc.accounts.tables import password_resets, refresh_tokens, sessions, users
+from itlc.accounts.tables import erasures, known_addresses, password_resets, refresh_tokens, sessions, users
 
 ALIVE = users.c.erased_at.is_(None)
 
@@ -144,3 +145,93 @@ def void_resets(db: Connection, user_id: int) -> None:
 
 
 _USABLE = (password_resets.c.used_at.is_(None), password_resets.c.expires_at > func.now())
+
+
+# A person's data
+
+
+def sessions_of(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All sessions of a user that are still known, oldest first."""
+    return db.execute(select(sessions).where(sessions.c.user_id == user_id).order_by(sessions.c.created_at)).all()
+
+
+def refreshes_of(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """When each refresh token of a user was made and spent, and of which session it is; not its hash."""
+    fields = select(refresh_tokens.c.session_id, refresh_tokens.c.created_at, refresh_tokens.c.spent_at)
+    joined = fields.join(sessions, sessions.c.id == refresh_tokens.c.session_id)
+    rows: Sequence[Any] = db.execute(
+        joined.where(sessions.c.user_id == user_id).order_by(refresh_tokens.c.created_at)
+    ).all()
+    return rows
+
+
+def resets_of(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """When each password reset of a user was asked for, ends and was used; not its hash."""
+    fields = select(password_resets.c.created_at, password_resets.c.expires_at, password_resets.c.used_at)
+    rows: Sequence[Any] = db.execute(
+        fields.where(password_resets.c.user_id == user_id).order_by(password_resets.c.created_at)
+    ).all()
+    return rows
+
+
+def addresses_of(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """From where a user has signed in (pseudonyms), and when last."""
+    fields = select(known_addresses.c.address, known_addresses.c.last_seen_at)
+    rows: Sequence[Any] = db.execute(fields.where(known_addresses.c.user_id == user_id)).all()
+    return rows
+
+
+def erase_user(db: Connection, user_id: int, **instead: Any) -> None:
+    """Mark a user as erased, with these values in the place of their own."""
+    gone = update(users).where(users.c.id == user_id)
+    db.execute(gone.values(**instead, erased_at=func.now(), updated_at=func.now()))
+
+
+def remove_tokens(db: Connection, user_id: int) -> None:
+    """Delete every refresh token and password reset of a user, and from where they signed in."""
+    theirs = select(sessions.c.id).where(sessions.c.user_id == user_id)
+    db.execute(delete(refresh_tokens).where(refresh_tokens.c.session_id.in_(theirs)))
+    db.execute(delete(password_resets).where(password_resets.c.user_id == user_id))
+    db.execute(delete(known_addresses).where(known_addresses.c.user_id == user_id))
+
+
+def forget_registration(db: Connection, user_id: int) -> None:
+    """Remove the answer to the request that registered a user. Its key is one of everybody's, for nobody had signed
+    in."""
+    keys = db.info["database"].idempotency_keys
+    user = case((and_(keys.c.operation == "register_user", keys.c.status == 201), cast(keys.c.body, JSONB)))
+    db.execute(delete(keys).where(keys.c.operation == "register_user", user["id"].as_integer() == user_id))
+
+
+def forget_mails(db: Connection, emails: Collection[str]) -> None:
+    """Remove what was sent to the queue of mails for these addresses."""
+    outbox = db.info["database"].outbox
+    address = func.lower(outbox.c.payload["email"].astext)
+    sent = outbox.c.published_at.is_not(None)
+    wanted = [func.lower(email) for email in emails]
+    db.execute(delete(outbox).where(outbox.c.queue == "emails", sent, address.in_(wanted)))
+
+
+def begin_erasure(db: Connection, user_id: int, *, names: list[str], emails: list[str]) -> None:
+    """Keep what the job needs to find a person in the other stores."""
+    db.execute(insert(erasures).values(user_id=user_id, names=names, emails=emails))
+
+
+def erasure(db: Connection, user_id: int) -> Row[Any] | None:
+    """What the job needs, or None once it is done everywhere."""
+    return db.execute(select(erasures).where(erasures.c.user_id == user_id)).one_or_none()
+
+
+def erasure_for_change(db: Connection, user_id: int) -> Row[Any] | None:
+    """The same, locked until the transaction ends."""
+    return db.execute(select(erasures).where(erasures.c.user_id == user_id).with_for_update()).one_or_none()
+
+
+def change_erasure(db: Connection, user_id: int, *, names: list[str], emails: list[str]) -> None:
+    """Keep these instead."""
+    db.execute(update(erasures).where(erasures.c.user_id == user_id).values(names=names, emails=emails))
+
+
+def end_erasure(db: Connection, user_id: int) -> None:
+    """Forget it: the person was erased everywhere."""
+    db.execute(delete(erasures).where(erasures.c.user_id == user_id))

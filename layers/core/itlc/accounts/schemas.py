@@ -1,6 +1,6 @@
 """What goes into and comes out of the accounts' operations."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -92,3 +92,83 @@ class ResetPassword(Input):
     """The password to set."""
 
     new_password: NewPassword
+
+
+Records = list[dict[str, Any]]
+
+
+class InUsers(View):
+    """What `itlc_users` holds."""
+
+    user: dict[str, Any]
+    sessions: Records
+    refresh_tokens: Records = Field(description="When they were made and spent.")
+    password_resets: Records
+    known_addresses: Records = Field(description="From where the user has signed in, under pseudonyms.")
+    transfers: Records = Field(description="The ledger.")
+    audit: Records = Field(description="What the user did, and what was done to their account; so in each database.")
+
+
+class InApi(View):
+    """What `itlc_api` holds."""
+
+    provider: dict[str, Any] | None
+    services: Records
+    audit: Records
+
+
+class InOrders(View):
+    """What `itlc_orders` holds, of orders as either party."""
+
+    bids: Records
+    bids_received: Records = Field(description="On services of the user's.")
+    orders: Records
+    checkins: Records
+    project_progress: Records
+    payments: Records = Field(description="One for each order that was paid.")
+    refunds: Records
+    notifications: Records
+    audit: Records
+
+
+class InTokens(View):
+    """What `itlc_tokens` holds."""
+
+    topups: Records
+    audit: Records
+
+
+class InTemplates(View):
+    """What `itlc_templates` holds: templates are nobody's, only an administrator's acts are on record."""
+
+    audit: Records
+
+
+class InDocuments(View):
+    """What MongoDB holds."""
+
+    projects: Records
+    blogs: Records
+    faqs: Records
+    ratings: Records
+    reviews: Records
+
+
+class InGraph(View):
+    """What Neo4j holds."""
+
+    steps: Records = Field(description="The steps of the user's orders.")
+    notified_by: Records = Field(description="Steps of others' orders that notify the user's address.")
+
+
+class ExportView(View):
+    """Everything that the seven stores hold about a user, each record with the fields that it is stored with."""
+
+    exported_at: Moment
+    itlc_users: InUsers
+    itlc_api: InApi
+    itlc_orders: InOrders
+    itlc_tokens: InTokens
+    itlc_templates: InTemplates
+    itlc_pbfr: InDocuments
+    neo4j: InGraph

@@ -2,6 +2,7 @@
 `itlc_users`."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, Integer, String, Table, Uuid, func
+from sqlalchemy.dialects.postgresql import JSONB
 
 from itlc.stores.bookkeeping import TIMESTAMP, created_at
 from itlc.stores.postgres import users as database
@@ -59,6 +60,16 @@ password_resets = Table(
     Column("used_at", TIMESTAMP),
     Index("password_resets_user", "user_id"),
     Index("password_resets_expiry", "expires_at"),
+)
+
+# What the job that erases somebody still has to know of them, until it is done everywhere.
+erasures = Table(
+    "erasures",
+    database.metadata,
+    Column("user_id", Integer, ForeignKey("users.id"), primary_key=True, autoincrement=False),
+    Column("names", JSONB, nullable=False),
+    Column("emails", JSONB, nullable=False),
+    Column("begun_at", TIMESTAMP, nullable=False, server_default=func.now()),
 )
 
 # Unlogged: a sign-in that fails waits for no disk, and a crash of the server forgives everybody.

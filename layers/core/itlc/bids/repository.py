@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, cast, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from itlc.bids.schemas import MyBidQuery
 from itlc.bids.tables import bidding
@@ -67,3 +68,38 @@ def expire(db: Connection, older_than: timedelta, limit: int) -> Sequence[Row[An
     )
     change = update(bidding).where(bidding.c.id.in_(old)).values(status="expired", updated_at=func.clock_timestamp())
     return db.execute(change.returning(bidding)).all()
+
+
+# A person's data
+
+
+def bids_of_party(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All bids that the user made, and all on services of theirs, by id."""
+    theirs = or_(bidding.c.bidder_id == user_id, bidding.c.provider_user_id == user_id)
+    return db.execute(select(bidding).where(theirs).order_by(bidding.c.id)).all()
+
+
+def open_bids_for_change(db: Connection, user_id: int, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` open bids that the user made or that are on services of theirs, locked until the transaction
+    ends, by id."""
+    theirs = or_(bidding.c.bidder_id == user_id, bidding.c.provider_user_id == user_id)
+    chosen = select(bidding).where(theirs, bidding.c.status == "open").order_by(bidding.c.id).limit(limit)
+    return db.execute(chosen.with_for_update(key_share=True)).all()
+
+
+def set_message(db: Connection, bid_id: int, message: str | None) -> None:
+    """Put another message, or none, on a bid. It does not count as a change of the bid."""
+    db.execute(update(bidding).where(bidding.c.id == bid_id).values(message=message))
+
+
+def leave_projects(db: Connection, user_id: int) -> None:
+    """Take a bidder's bids out of their projects."""
+    theirs = (bidding.c.bidder_id == user_id, bidding.c.project_id.is_not(None))
+    db.execute(update(bidding).where(*theirs).values(project_id=None))
+
+
+def forget_answers_about(db: Connection, bidder_id: int) -> None:
+    """Remove the answers that providers got to the rejection of this user's bids, for they quote the bids."""
+    keys = db.info["database"].idempotency_keys
+    bid = case((and_(keys.c.operation == "reject_bid", keys.c.status == 200), cast(keys.c.body, JSONB)))
+    db.execute(delete(keys).where(keys.c.operation == "reject_bid", bid["bidder_id"].as_integer() == bidder_id))

@@ -12,6 +12,8 @@ from itlc.catalog.tables import providers, service_ratings, services
 from itlc.paging import Found, cut
 from itlc.stores.keyset import keyset
 
+ALIVE = providers.c.erased_at.is_(None)
+
 
 def add_provider(db: Connection, *, user_id: int, name: str, email: str) -> Row[Any]:
     """The new provider. Raises IntegrityError (`providers_user_id_key`, `providers_email`)."""
@@ -20,20 +22,19 @@ def add_provider(db: Connection, *, user_id: int, name: str, email: str) -> Row[
 
 
 def provider(db: Connection, provider_id: int) -> Row[Any] | None:
-    """One provider, or None."""
-    return db.execute(select(providers).where(providers.c.id == provider_id)).one_or_none()
+    """One provider who is not erased, or None."""
+    return db.execute(select(providers).where(providers.c.id == provider_id, ALIVE)).one_or_none()
 
 
 def provider_for_change(db: Connection, provider_id: int) -> Row[Any] | None:
-    """One provider, locked until the transaction ends, or None."""
-    return db.execute(
-        select(providers).where(providers.c.id == provider_id).with_for_update(key_share=True)
-    ).one_or_none()
+    """One provider who is not erased, locked until the transaction ends, or None."""
+    found = select(providers).where(providers.c.id == provider_id, ALIVE)
+    return db.execute(found.with_for_update(key_share=True)).one_or_none()
 
 
 def provider_of_user(db: Connection, user_id: int) -> Row[Any] | None:
-    """The user's provider profile, or None."""
-    return db.execute(select(providers).where(providers.c.user_id == user_id)).one_or_none()
+    """The user's provider profile, or None; None, too, once they were erased."""
+    return db.execute(select(providers).where(providers.c.user_id == user_id, ALIVE)).one_or_none()
 
 
 def change_provider(db: Connection, provider_id: int, changes: dict[str, Any]) -> Row[Any]:
@@ -44,7 +45,7 @@ def change_provider(db: Connection, provider_id: int, changes: dict[str, Any]) -
 
 def find_providers(db: Connection, query: ProviderQuery) -> Found[Row[Any]]:
     """A page of providers, newest first."""
-    statement = select(providers).where(providers.c.erased_at.is_(None))
+    statement = select(providers).where(ALIVE)
     if query.q is not None:
         statement = statement.where(providers.c.search.op("@@")(func.plainto_tsquery("simple", query.q)))
     rows = db.execute(keyset(statement, (providers.c.created_at, providers.c.id), query)).all()
@@ -112,3 +113,23 @@ def add_to_ratings(db: Connection, service_id: int, *, count: int, sum: int) -> 
 def _with_owner() -> Any:
     owner = providers.c.user_id.label("provider_user_id")
     return select(services, owner).join(providers, providers.c.id == services.c.provider_id)
+
+
+# A person's data
+
+
+def profile_of_user(db: Connection, user_id: int) -> Row[Any] | None:
+    """The user's provider profile, erased or not, locked until the transaction ends; or None."""
+    found = select(providers).where(providers.c.user_id == user_id)
+    return db.execute(found.with_for_update(key_share=True)).one_or_none()
+
+
+def services_of_provider(db: Connection, provider_id: int) -> Sequence[Row[Any]]:
+    """All services of a provider, withdrawn or not, by id."""
+    return db.execute(select(services).where(services.c.provider_id == provider_id).order_by(services.c.id)).all()
+
+
+def erase_provider(db: Connection, provider_id: int, *, name: str, email: str) -> None:
+    """Mark a provider as erased, with this name and address in the place of their own."""
+    gone = update(providers).where(providers.c.id == provider_id)
+    db.execute(gone.values(name=name, email=email, erased_at=func.now(), updated_at=func.now()))

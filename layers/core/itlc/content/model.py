@@ -18,6 +18,11 @@ class Kind(Generic[V]):
     view: type[V]
     searched: tuple[str, ...]
 
+    @property
+    def word(self) -> str:
+        """What operations and the audit call it: `blog`, `faq`."""
+        return self.name.lower()
+
     def words_of(self, piece: Mapping[str, Any]) -> list[str]:
         """The words by which the piece is found."""
         return search_words("\n".join(piece[field] for field in self.searched))

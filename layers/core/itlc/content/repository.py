@@ -22,3 +22,8 @@ def find(db: "Collection[Document]", query: PieceQuery) -> Found[Document]:
     if query.q is not None:
         where["words"] = {"$all": search_words(query.q)}
     return newest(db, where, query)
+
+
+def all_of(db: "Collection[Document]", user_id: int) -> list[Document]:
+    """All blogs or FAQs of somebody, oldest first."""
+    return db.find({"user_id": user_id}, NOT_ANSWERED).sort("_id", 1).to_list()

@@ -6,11 +6,13 @@
 from pymongo.collection import Collection
 
 from itlc.access import Caller
+from itlc.audit_events import if_privileged
 from itlc.catalog.schemas import ProviderView
 from itlc.content import repository
 from itlc.content.model import Kind, V
 from itlc.content.schemas import ChangeBlog, ChangeFaq, PieceQuery, WriteBlog, WriteFaq
 from itlc.errors import Forbidden, NotFound
+from itlc.events import Event
 from itlc.paging import Found
 from itlc.preconditions import IfMatch
 from itlc.stores.mongo import Change, Document, DocumentWriter, object_id
@@ -60,9 +62,18 @@ def change(
     def decide(piece: Document) -> Change:
         _must_own(kind, piece, caller, if_match)
         fields = request.model_dump(exclude_unset=True)
-        if fields:
-            fields["words"] = kind.words_of({**piece, **fields})
-        return Change(fields)
+        if not fields:
+            return Change()
+        changed = {"changed": sorted(fields)}
+        record = if_privileged(
+            caller,
+            piece["user_id"],
+            f"change_{kind.word}",
+            f"{kind.word}:{piece_id}",
+            before=_audited(piece),
+            after=changed,
+        )
+        return Change({**fields, "words": kind.words_of({**piece, **fields})}, record)
 
     return view(kind, db.change({"_id": object_id(piece_id)}, kind.name, decide))
 
@@ -70,8 +81,11 @@ def change(
 def remove(db: DocumentWriter, kind: Kind[V], piece_id: str, *, caller: Caller, if_match: IfMatch) -> None:
     """Delete a piece. Raises NotFound, Forbidden when it is another's, PreconditionFailed."""
 
-    def allow(piece: Document) -> None:
+    def allow(piece: Document) -> tuple[Event, ...]:
         _must_own(kind, piece, caller, if_match)
+        return if_privileged(
+            caller, piece["user_id"], f"delete_{kind.word}", f"{kind.word}:{piece_id}", before=_audited(piece)
+        )
 
     db.remove({"_id": object_id(piece_id)}, kind.name, allow)
 
@@ -79,6 +93,11 @@ def remove(db: DocumentWriter, kind: Kind[V], piece_id: str, *, caller: Caller, 
 def view(kind: Kind[V], document: Document) -> V:
     """A document as it is answered."""
     return kind.view.model_validate({**document, "id": str(document["_id"])})
+
+
+def _audited(piece: Document) -> dict[str, object]:
+    """What the audit keeps of a piece: whose it is, none of its texts."""
+    return {"user_id": piece["user_id"], "provider_id": piece["provider_id"]}
 
 
 def _must_own(kind: Kind[V], piece: Document, caller: Caller, if_match: IfMatch) -> None:

@@ -4,7 +4,7 @@ from pymongo.collection import Collection
 
 from itlc.feedback.model import MARKS
 from itlc.paging import Found, PageQuery
-from itlc.stores.mongo import NOT_ANSWERED, Document, newest
+from itlc.stores.mongo import NOT_ANSWERED, Document, newest, now
 
 
 def rating_of_order(db: "Collection[Document]", order_id: int) -> Document | None:
@@ -25,3 +25,14 @@ def distribution(db: "Collection[Document]", service_id: int) -> dict[int, int]:
     ]
     given = {row["_id"]: row["times"] for row in db.aggregate(by_mark)}
     return {mark: given.get(mark, 0) for mark in MARKS}
+
+
+def all_of(db: "Collection[Document]", user_id: int) -> list[Document]:
+    """All ratings or reviews of somebody, oldest first."""
+    return db.find({"user_id": user_id}, NOT_ANSWERED).sort("_id", 1).to_list()
+
+
+def keep_only_the_marks(db: "Collection[Document]", user_id: int) -> None:
+    """Take the words, and whose they are, off the ratings that somebody gave."""
+    nothing_else: Document = {"review": None, "user_id": None, "updated_at": now()}
+    db.update_many({"user_id": user_id}, {"$set": nothing_else, "$inc": {"version": 1}})

@@ -6,6 +6,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 
 from itlc.access import Caller
+from itlc.audit_events import if_privileged
 from itlc.errors import Conflict, Forbidden
 from itlc.events import Event, event
 from itlc.feedback import repository
@@ -97,9 +98,11 @@ def change_review(
 def delete_review(db: DocumentWriter, review_id: str, *, caller: Caller, if_match: IfMatch) -> None:
     """Delete a review, one's own or as an administrator. Raises NotFound, Forbidden, PreconditionFailed."""
 
-    def allow(review: Document) -> None:
+    def allow(review: Document) -> tuple[Event, ...]:
         caller.must_own("review", review["user_id"])
         if_match.check(review_view(review))
+        was = {"user_id": review["user_id"], "service_id": review["service_id"]}
+        return if_privileged(caller, review["user_id"], "delete_review", f"review:{review_id}", before=was)
 
     db.remove({"_id": object_id(review_id)}, "review", allow)
 

@@ -1,7 +1,7 @@
 """The notifications' queries."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -79,3 +79,16 @@ def purge_read(db: Connection, older_than: timedelta, limit: int) -> int:
         .cte()
     )
     return db.execute(delete(notifications).where(notifications.c.id == old.c.id)).rowcount
+
+
+def all_of_user(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All that a user was told, by id."""
+    return db.execute(
+        select(notifications).where(notifications.c.user_id == user_id).order_by(notifications.c.id)
+    ).all()
+
+
+def remove_all(db: Connection, user_id: int, limit: int) -> int:
+    """Delete up to `limit` of what a user was told; returns how many."""
+    theirs = select(notifications.c.id).where(notifications.c.user_id == user_id).limit(limit).cte()
+    return db.execute(delete(notifications).where(notifications.c.id == theirs.c.id)).rowcount

@@ -8,12 +8,25 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, exists, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from itlc.orders.model import Status
 from itlc.orders.schemas import OrderQuery, ProjectOrderQuery
-from itlc.orders.tables import checkins, orders, project_progress
+from itlc.orders.tables import checkins, closed_accounts, orders, project_progress
 from itlc.paging import Found, PageQuery, cut
 from itlc.stores.keyset import keyset
 
@@ -140,3 +153,75 @@ def change_progress(db: Connection, project_id: str, status: str) -> int:
         .values(status=status, version=project_progress.c.version + 1, updated_at=func.clock_timestamp())
     )
     return int(db.execute(change.returning(project_progress.c.version)).scalar_one())
+
+
+# Accounts that close. The first number of an account's lock tells these locks from others.
+ACCOUNTS = 1
+
+
+def share_account(db: Connection, user_id: int) -> None:
+    """Keep an account from being closed until the transaction ends. Others may do so at the same time."""
+    db.execute(select(func.pg_advisory_xact_lock_shared(ACCOUNTS, user_id)))
+
+
+def hold_account(db: Connection, user_id: int) -> None:
+    """Wait until nobody shares the account any more, and keep them waiting until the transaction ends."""
+    db.execute(select(func.pg_advisory_xact_lock(ACCOUNTS, user_id)))
+
+
+def closed_among(db: Connection, user_ids: Iterable[int]) -> set[int]:
+    """Those of these users whose account is closed."""
+    closed = select(closed_accounts.c.user_id).where(closed_accounts.c.user_id.in_(list(user_ids)))
+    return set(db.execute(closed).scalars())
+
+
+def close_account(db: Connection, user_id: int) -> None:
+    """Note that an account is closed, for good."""
+    db.execute(upsert(closed_accounts).values(user_id=user_id).on_conflict_do_nothing())
+
+
+def orders_of_party_for_change(db: Connection, user_id: int, statuses: Iterable[Status]) -> Sequence[Row[Any]]:
+    """The orders in these states in which the user is customer or provider, locked until the transaction ends, by
+    id."""
+    chosen = select(orders).where(_party(user_id), orders.c.status.in_(list(statuses)))
+    return db.execute(chosen.order_by(orders.c.id).with_for_update(key_share=True)).all()
+
+
+# A person's data
+
+
+def orders_of_party(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All orders in which the user is customer or provider, by id."""
+    return db.execute(select(orders).where(_party(user_id)).order_by(orders.c.id)).all()
+
+
+def checkins_of_party(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All check-ins of the user's orders, with `provider_user_id`, whoever reported them; by id."""
+    joined = select(checkins, orders.c.provider_user_id).join(orders, orders.c.id == checkins.c.order_id)
+    return db.execute(joined.where(_party(user_id)).order_by(checkins.c.id)).all()
+
+
+def progress_of_owner(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """How the user's projects stand, as far as they have orders."""
+    return db.execute(select(project_progress).where(project_progress.c.owner_id == user_id)).all()
+
+
+def set_note(db: Connection, checkin_id: int, note: str | None) -> None:
+    """Put another note, or none, on a check-in."""
+    db.execute(update(checkins).where(checkins.c.id == checkin_id).values(note=note))
+
+
+def set_reason(db: Connection, order_id: int, reason: str | None) -> None:
+    """Put another reason, or none, on a cancelled order. It does not count as a change of the order."""
+    db.execute(update(orders).where(orders.c.id == order_id).values(cancel_reason=reason))
+
+
+def leave_projects(db: Connection, user_id: int) -> None:
+    """Take a customer's orders out of their projects, and forget how those stood."""
+    theirs = (orders.c.user_id == user_id, orders.c.project_id.is_not(None))
+    db.execute(update(orders).where(*theirs).values(project_id=None))
+    db.execute(delete(project_progress).where(project_progress.c.owner_id == user_id))
+
+
+def _party(user_id: int) -> ColumnElement[bool]:
+    return or_(orders.c.user_id == user_id, orders.c.provider_user_id == user_id)

@@ -69,6 +69,14 @@ checkins = Table(
 Index("checkins_started_once", checkins.c.order_id, unique=True, postgresql_where=checkins.c.status == "started")
 Index("checkins_completed_once", checkins.c.order_id, unique=True, postgresql_where=checkins.c.status == "completed")
 
+# Whose account is being erased, or was: they get no new bids or orders (see `orders/closing.py`).
+closed_accounts = Table(
+    "closed_accounts",
+    database.metadata,
+    Column("user_id", Integer, primary_key=True, autoincrement=False),
+    Column("closed_at", TIMESTAMP, nullable=False, server_default=func.now()),
+)
+
 # How a project stands, counted up in the transaction of each change of its orders; MongoDB follows by events.
 project_progress = Table(
     "project_progress",

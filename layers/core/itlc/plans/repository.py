@@ -8,7 +8,7 @@ does who reads it (`hold`), for without a lock one could see half of a plan that
 `revision` counts the changes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -82,6 +82,36 @@ def page_of_steps(db: GraphTransaction, order_id: int, *, after: tuple[int, str]
         limit=limit,
     )
     return [_step(record["step"]) for record in records]
+
+
+def steps_of_orders(db: GraphTransaction, order_ids: Collection[int]) -> list[Step]:
+    """All steps of these orders, by order and step number. Nothing is locked: each is as it is at some moment."""
+    records = db.run(
+        "MATCH (s:OrderStep) WHERE s.order_id IN $order_ids "
+        f"WITH s ORDER BY s.order_id, s.step_number RETURN {STEP} AS step",
+        order_ids=sorted(order_ids),
+    )
+    return [_step(record["step"]) for record in records]
+
+
+def steps_with_address(db: GraphTransaction, emails: Collection[str]) -> list[Step]:
+    """All steps that notify one of these addresses, in whatever case, by order and step number."""
+    wanted = {email.lower() for email in emails}
+    records = db.run(
+        "MATCH (s:OrderStep) WHERE any(email IN $emails WHERE toLower(s.notified_personnel) CONTAINS email) "
+        f"WITH s ORDER BY s.order_id, s.step_number RETURN {STEP} AS step",
+        emails=sorted(wanted),
+    )
+    steps = [_step(record["step"]) for record in records]
+    return [step for step in steps if wanted & {address.lower() for address in step.notified_personnel}]
+
+
+def forget_answers_with_address(db: GraphTransaction, emails: Collection[str]) -> None:
+    """Remove the answers kept under idempotency keys that quote one of these addresses, whoever got them."""
+    db.run(
+        "MATCH (k:IdempotencyKey) WHERE any(email IN $emails WHERE toLower(k.answer) CONTAINS email) DELETE k",
+        emails=sorted({email.lower() for email in emails}),
+    )
 
 
 def replace_steps(db: GraphTransaction, order_id: int, steps: Sequence[Step]) -> None:

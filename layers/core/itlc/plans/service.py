@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from itlc.access import Caller
 from itlc.answers import Reply
+from itlc.audit_events import if_privileged
 from itlc.errors import Forbidden, NotFound
 from itlc.notices import notice
 from itlc.orders.service import OrderFacts, order_for
@@ -53,10 +54,12 @@ def define_plan(
     model.check_plannable(order.status)
     revision = repository.lock(db, order.id)
     if_match.check(PlanRevision(order_id=order.id, revision=revision - 1))
-    model.check_replaceable(repository.steps_of(db, order.id))
+    before = repository.steps_of(db, order.id)
+    model.check_replaceable(before)
     now = datetime.now(UTC)
     steps = [_new_step(order.id, step, now) for step in sorted(request, key=lambda step: step.step_number)]
     repository.replace_steps(db, order.id, steps)
+    _note_if_privileged(db, order, caller, "define_plan", before={"steps": len(before)}, after={"steps": len(steps)})
     if steps:
         count = "1 step" if len(steps) == 1 else f"{len(steps)} steps"
         _tell(db, order, f"Order {order.id} has a new plan of {count}.", steps, caller)
@@ -77,11 +80,12 @@ def add_step(db: GraphTransaction, order: OrderFacts, request: AddStep, *, calle
     new = replace(_new_step(order.id, request, datetime.now(UTC)), depends_on=moved)
     repository.insert_step(db, new, _ids(steps, request.depends_on))
     _tell(db, order, f"Order {order.id}: step {new.step_number} was added to the plan.", [new], caller)
+    _note_if_privileged(db, order, caller, "add_step", after=_named(new))
     return view(new)
 
 
 def change_step(
-    db: GraphTransaction, order: OrderFacts, step_id: UUID, request: ChangeStep, *, if_match: IfMatch
+    db: GraphTransaction, order: OrderFacts, step_id: UUID, request: ChangeStep, *, caller: Caller, if_match: IfMatch
 ) -> StepView:
     """The step after the change.
 
@@ -98,10 +102,13 @@ def change_step(
     if changed.depends_on != step.depends_on:
         repository.change_dependencies(db, step.id, _ids(steps, changed.depends_on))
     repository.change_step(db, changed)
+    if request.model_fields_set:
+        after = {"changed": sorted(request.model_fields_set)}
+        _note_if_privileged(db, order, caller, "change_step", before=_named(step), after=after)
     return view(changed)
 
 
-def remove_step(db: GraphTransaction, order: OrderFacts, step_id: UUID, *, if_match: IfMatch) -> None:
+def remove_step(db: GraphTransaction, order: OrderFacts, step_id: UUID, *, caller: Caller, if_match: IfMatch) -> None:
     """Remove the step; those after it move down by one.
 
     Raises NotFound, PreconditionFailed, Conflict when it is complete, when others depend on it, or when the order's
@@ -113,6 +120,7 @@ def remove_step(db: GraphTransaction, order: OrderFacts, step_id: UUID, *, if_ma
     model.check_open(step)
     model.check_removable(step, steps)
     repository.remove_step(db, step)
+    _note_if_privileged(db, order, caller, "remove_step", before=_named(step))
 
 
 def complete_step(db: GraphTransaction, order: OrderFacts, step_id: UUID, *, caller: Caller) -> StepView:
@@ -133,6 +141,7 @@ def complete_step(db: GraphTransaction, order: OrderFacts, step_id: UUID, *, cal
     if next_steps:
         message += f" Ready to begin: {model.spoken([after.step_number for after in next_steps])}."
     _tell(db, order, message, [step, *next_steps], caller)
+    _note_if_privileged(db, order, caller, "complete_step", before=_named(step), after={"complete": True})
     return view(complete)
 
 
@@ -235,6 +244,26 @@ def _ids(steps: Sequence[Step], numbers: Sequence[int]) -> list[str]:
 
 def _list_etag(order_id: int, revision: int) -> str:
     return etag(PlanRevision(order_id=order_id, revision=revision))
+
+
+def _named(step: Step) -> dict[str, Any]:
+    """What the audit keeps of a step: which it is and whether it is done, none of its texts and addresses."""
+    return {"step_id": step.id, "step_number": step.step_number, "complete": step.complete}
+
+
+def _note_if_privileged(
+    db: GraphTransaction,
+    order: OrderFacts,
+    caller: Caller,
+    action: str,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Have a change of the plan that an administrator made in the provider's place put on record."""
+    about = f"order:{order.id}"
+    for record in if_privileged(caller, order.provider_user_id, action, about, before=before, after=after):
+        db.emit(record)
 
 
 def _tell(db: GraphTransaction, order: OrderFacts, message: str, steps: Sequence[Step], caller: Caller) -> None:

@@ -33,3 +33,8 @@ def follow(db: "Collection[Document]", progress: Progress) -> None:
             "$inc": {"version": 1},
         },
     )
+
+
+def all_of(db: "Collection[Document]", owner_id: int) -> list[Document]:
+    """All projects of somebody, oldest first."""
+    return db.find({"owner_id": owner_id}, NOT_ANSWERED).sort("_id", 1).to_list()

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from pymongo.collection import Collection
 
 from itlc.access import Caller
+from itlc.audit_events import if_privileged
 from itlc.errors import Conflict, NotFound, Poison, invalid
 from itlc.events import Event
 from itlc.paging import Found
@@ -63,16 +64,19 @@ def change_project(
             fields["words"] = words_of(after.name, after.description)
         return Change(fields)
 
-    return _change(db, project_id, decide, caller, if_match)
+    return _change(db, project_id, decide, caller, if_match, "change_project")
 
 
 def delete_project(db: DocumentWriter, project_id: str, *, has_orders: bool, caller: Caller, if_match: IfMatch) -> None:
     """Delete a project. Raises NotFound, also for another's, PreconditionFailed, and Conflict once it has an order."""
 
-    def allow(document: Document) -> None:
-        _own(document, caller, if_match)
+    def allow(document: Document) -> tuple[Event, ...]:
+        project = _own(document, caller, if_match)
         if has_orders or document["status"] != "open":
             raise Conflict("This project has orders: it can no longer be deleted.")
+        return if_privileged(
+            caller, project.owner_id, "delete_project", f"project:{project_id}", before=_audited(project)
+        )
 
     db.remove({"_id": object_id(project_id)}, "project", allow)
 
@@ -88,7 +92,7 @@ def use_service(db: DocumentWriter, project_id: str, service_id: int, *, caller:
             raise Conflict(f"A project uses at most {MAX_SERVICES} services: drop one first.")
         return Change({"service_ids": [*project.service_ids, service_id]})
 
-    _change(db, project_id, decide, caller, if_match)
+    _change(db, project_id, decide, caller, if_match, "use_service")
 
 
 def drop_service(db: DocumentWriter, project_id: str, service_id: int, *, caller: Caller, if_match: IfMatch) -> None:
@@ -100,7 +104,7 @@ def drop_service(db: DocumentWriter, project_id: str, service_id: int, *, caller
             raise NotFound(f"This project does not use service {service_id}.")
         return Change({"service_ids": [used for used in project.service_ids if used != service_id]})
 
-    _change(db, project_id, decide, caller, if_match)
+    _change(db, project_id, decide, caller, if_match, "drop_service")
 
 
 def follow_orders(db: DocumentWriter, event: Event) -> None:
@@ -139,12 +143,34 @@ def view(document: Document) -> ProjectView:
 
 
 def _change(
-    db: DocumentWriter, project_id: str, decide: Callable[[ProjectView], Change], caller: Caller, if_match: IfMatch
+    db: DocumentWriter,
+    project_id: str,
+    decide: Callable[[ProjectView], Change],
+    caller: Caller,
+    if_match: IfMatch,
+    action: str,
 ) -> ProjectView:
+    """Change the caller's project as `decide` says; where an administrator does it, `action` goes on record."""
+
     def decide_on_own(document: Document) -> Change:
-        return decide(_own(document, caller, if_match))
+        project = _own(document, caller, if_match)
+        change = decide(project)
+        if not change.fields:
+            return change
+        changed = {"changed": sorted(set(change.fields) - {"words", "service_ids"})}
+        if "service_ids" in change.fields:
+            changed = {"service_ids": change.fields["service_ids"]}
+        record = if_privileged(
+            caller, project.owner_id, action, f"project:{project_id}", before=_audited(project), after=changed
+        )
+        return Change(change.fields, (*change.emit, *record))
 
     return view(db.change({"_id": object_id(project_id)}, "project", decide_on_own))
+
+
+def _audited(project: ProjectView) -> dict[str, object]:
+    """What the audit keeps of a project: whose it is and what it uses, none of its texts."""
+    return {"owner_id": project.owner_id, "service_ids": project.service_ids}
 
 
 def _own(document: Document, caller: Caller, if_match: IfMatch) -> ProjectView:

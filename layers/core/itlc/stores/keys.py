@@ -81,6 +81,12 @@ class PostgresKeys:
         )
 
 
+def forget(handle: Connection, caller: str) -> None:
+    """Remove all keys of a caller (`user:12`), with the answers kept under them."""
+    table = handle.info["database"].idempotency_keys
+    handle.execute(delete(table).where(table.c.caller == caller))
+
+
 def purge(handle: Connection, limit: int) -> int:
     """Remove up to `limit` keys whose time is over; returns how many."""
     table = handle.info["database"].idempotency_keys

@@ -12,7 +12,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -83,7 +83,7 @@ class DocumentStore:
         with self._translated():
             writer = DocumentWriter(database()[self.collection])
             result = work(writer)
-        events.send_now([event for _, event in writer.emitted], writer.mark_published)
+        events.send_now([event for _, _, event in writer.emitted], writer.mark_published)
         return result
 
     def count_request(self, subject: str, window: Window) -> int:
@@ -142,7 +142,7 @@ class DocumentWriter:
 
     def __init__(self, documents: "Collection[Document]") -> None:
         self.documents = documents
-        self.emitted: list[tuple[ObjectId, events.Event]] = []
+        self.emitted: list[tuple[Collection[Document], ObjectId, events.Event]] = []
         self.key: Key | None = None
         self.answer: Callable[[Any], Answer] | None = None
 
@@ -195,19 +195,25 @@ class DocumentWriter:
             _step_aside(attempt)
         raise _too_busy(what)
 
-    def remove(self, where: Document, what: str, allow: Callable[[Document], None]) -> None:
-        """Delete the one document that matches `where`, unless `allow`, which sees it, raises.
+    def remove(self, where: Document, what: str, allow: "Callable[[Document], Iterable[events.Event] | None]") -> None:
+        """Delete the one document that matches `where`, unless `allow`, which sees it, raises; `allow` returns the
+        events of the deletion, if it has any.
 
+        They are written down before the document goes, in the bookkeeping: a deletion is never without its events,
+        but a process that dies between the two leaves events of a deletion that did not happen.
         Raises NotFound (there is no such `what`), and Conflict when others keep changing it.
         """
         for attempt in range(TRIES):
             document = self._present(where, what)
-            allow(document)
+            emit = tuple(allow(document) or ())
             # Copied first: should the deletion not follow, the copy repeats what the document says, and that is
             # harmless, for an answer is the same and an event is applied once.
-            self._outlive(document)
+            self._outlive(document, emit)
             if self.documents.delete_one(same_version(document)).deleted_count:
+                self.note_emitted(document["_id"], *emit, within=self._bookkeeping)
                 return
+            for event in emit:
+                take_out(self._bookkeeping, document["_id"], event.id)
             _step_aside(attempt)
         raise _too_busy(what)
 
@@ -217,22 +223,43 @@ class DocumentWriter:
             raise NotFound(f"There is no such {what}.")
         return document
 
-    def _outlive(self, document: Document) -> None:
-        """Keep a document's idempotency key and its waiting events, which are promises beyond its deletion."""
-        kept = {name: document[name] for name in ("idempotency", "outbox") if document.get(name)}
-        if kept:
-            with suppress(DuplicateKeyError):  # deleted twice at the same time: the other copied it
-                self.documents.database[BOOKKEEPING].replace_one({"_id": document["_id"]}, kept, upsert=True)
+    def remove_all(self, where: Document, what: str) -> None:
+        """Delete every document that matches `where`, each as `remove` does. Raises Conflict as `remove` does."""
+        for document in self.documents.find(where, {"_id": 1}).to_list():
+            with suppress(NotFound):  # somebody else was faster
+                self.remove({"_id": document["_id"]}, what, lambda _: None)
 
-    def note_emitted(self, object_id: ObjectId, *emitted: events.Event) -> None:
-        """Have these events, which are in that document's outbox, sent after the write."""
-        self.emitted += [(object_id, event) for event in emitted]
+    @property
+    def _bookkeeping(self) -> "Collection[Document]":
+        return self.documents.database[BOOKKEEPING]
+
+    def _outlive(self, document: Document, emit: tuple[events.Event, ...]) -> None:
+        """Keep a document's idempotency key and its waiting events, which are promises beyond its deletion, and the
+        events of the deletion itself."""
+        keep: Document = {}
+        if document.get("idempotency"):
+            keep["$set"] = {"idempotency": document["idempotency"]}
+        waiting = [*document.get("outbox", []), *(outbox_entry(event) for event in emit)]
+        if waiting:
+            keep["$push"] = {"outbox": {"$each": waiting}}
+        for _ in range(2 if keep else 0):  # deleted twice at the same time: one copy is refused, and joins the other
+            with suppress(DuplicateKeyError):
+                self._bookkeeping.update_one({"_id": document["_id"]}, keep, upsert=True)
+                return
+
+    def note_emitted(
+        self, object_id: ObjectId, *emitted: events.Event, within: "Collection[Document] | None" = None
+    ) -> None:
+        """Have these events, which are in that document's outbox, sent after the write. The document is one of the
+        writer's own collection, unless it is said `within` which other."""
+        documents = self.documents if within is None else within
+        self.emitted += [(documents, object_id, event) for event in emitted]
 
     def mark_published(self, ids: set[str]) -> None:
         """Take sent events out of their documents' outboxes."""
-        for object_id, event in self.emitted:
+        for documents, object_id, event in self.emitted:
             if event.id in ids:
-                take_out(self.documents, object_id, event.id)
+                take_out(documents, object_id, event.id)
 
 
 def now() -> datetime:
@@ -312,6 +339,11 @@ def find_answer(documents: "Collection[Document]", key: Key) -> Answer | None:
 def _take_off_key(documents: "Collection[Document]", found: Document) -> None:
     spent = {"_id": found["_id"], "idempotency.expires_at": found["idempotency"]["expires_at"]}
     documents.update_one(spent, {"$unset": {"idempotency": ""}})
+
+
+def forget_keys(documents: "Collection[Document]", caller: str) -> None:
+    """Take all keys of a caller (`user:12`), with the answers kept under them, off the documents of one collection."""
+    documents.update_many({"idempotency.caller": caller}, {"$unset": {"idempotency": ""}})
 
 
 def purge_keys(documents: "Collection[Document]", limit: int) -> int:

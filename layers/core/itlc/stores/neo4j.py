@@ -218,6 +218,13 @@ def claim(transaction: GraphTransaction, limit: int = 100) -> list[events.Event]
     return [events.Event(id=record["id"], **json.loads(record["event"])) for record in records]
 
 
+def forget_keys(transaction: GraphTransaction, caller: str) -> None:
+    """Remove all keys of a caller (`user:12`), with the answers kept under them."""
+    transaction.run(
+        "MATCH (k:IdempotencyKey) WHERE k.identity STARTS WITH $begin DELETE k", begin=f"[{json.dumps(caller)}, "
+    )
+
+
 def purge_keys(transaction: GraphTransaction, limit: int) -> int:
     """Remove up to `limit` idempotency keys whose time is over; returns how many."""
     gone = transaction.one(

@@ -10,7 +10,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, union_all, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, union_all, update
 
 from itlc.accounts.tables import users
 from itlc.paging import Found, PageQuery, cut
@@ -176,3 +176,62 @@ def stuck_topups(db: Connection, older_than: timedelta, after_id: int, limit: in
         token_topups.c.id > after_id,
     )
     return db.execute(stuck.order_by(token_topups.c.id).limit(limit)).all()
+
+
+# A person's data
+
+
+def all_transfers_of_user(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All transfers from and to a user, oldest first."""
+    theirs = or_(transfers.c.debit_user_id == user_id, transfers.c.credit_user_id == user_id)
+    return db.execute(select(transfers).where(theirs).order_by(transfers.c.sequence)).all()
+
+
+def payments_of_party(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All payments that a user made or got, one row for each order, without the keys; oldest first."""
+    joined = select(
+        payments.c.id,
+        payments.c.project_id,
+        payments.c.customer_id,
+        payments.c.rate,
+        payments.c.status,
+        payments.c.created_at,
+        payments.c.settled_at,
+        payment_orders.c.order_id,
+        payment_orders.c.provider_user_id,
+        payment_orders.c.tokens,
+    ).join(payment_orders, payment_orders.c.payment_id == payments.c.id)
+    theirs = or_(payments.c.customer_id == user_id, payment_orders.c.provider_user_id == user_id)
+    rows: Sequence[Any] = db.execute(
+        joined.where(theirs).order_by(payments.c.created_at, payment_orders.c.order_id)
+    ).all()
+    return rows
+
+
+def refunds_of_orders(db: Connection, order_ids: Collection[int]) -> Sequence[Row[Any]]:
+    """All refunds of these orders, without the keys, oldest first."""
+    fields = [refunds.c[name] for name in ("id", "order_id", "amount", "tokens", "status", "created_at", "settled_at")]
+    of_these = select(*fields).where(refunds.c.order_id.in_(order_ids))
+    return db.execute(of_these.order_by(refunds.c.created_at)).all()
+
+
+def all_topups_of(db: Connection, user_id: int) -> Sequence[Row[Any]]:
+    """All top-ups that a user gets or made, by id."""
+    theirs = or_(token_topups.c.user_id == user_id, token_topups.c.made_by == user_id)
+    return db.execute(select(token_topups).where(theirs).order_by(token_topups.c.id)).all()
+
+
+def pending_topups_of(db: Connection, user_id: int, after_id: int, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` top-ups that are pending and would go to a user, by id, from `after_id` on."""
+    theirs = (token_topups.c.user_id == user_id, token_topups.c.id > after_id)
+    pending = select(token_topups).where(*theirs, token_topups.c.status == "pending")
+    return db.execute(pending.order_by(token_topups.c.id).limit(limit)).all()
+
+
+def forget_projects_and_keys(db: Connection, user_id: int) -> None:
+    """Take the idempotency keys, which are a client's own words, and the projects off the payments and refunds that a
+    user began and that have ended."""
+    paid = (payments.c.customer_id == user_id, payments.c.status != "paying")
+    db.execute(update(payments).where(*paid).values(key="", project_id=None))
+    given_back = (refunds.c.key_caller == f"user:{user_id}", refunds.c.status != "refunding")
+    db.execute(update(refunds).where(*given_back).values(key=""))

@@ -159,16 +159,16 @@ def expire(deadline: Deadline) -> dict[str, int]:
         for row in stuck:
             if deadline.passed:
                 break
-            SAGA.run(close(row))
+            SAGA.run(close(row, "expired"))
             settled, after_id = settled + 1, row.id
         if len(stuck) < BATCH:
             break
     return {"settled": settled}
 
 
-def close(row: Row[Any]) -> Event:
+def close(row: Row[Any], reason: Reason) -> Event:
     """What became of a top-up in the ledger, which from now on applies its `credit` no more: `credited` when it did
-    so before, else `refused`."""
+    so before, else `refused`, for this reason."""
     asked = _credit(row)
 
     def transaction(db: Connection) -> Event:
@@ -177,7 +177,7 @@ def close(row: Row[Any]) -> Event:
         outcome = (
             then(asked, "credited", Credited(topup_id=row.id))
             if credited
-            else then(asked, "refused", Refused(topup_id=row.id, reason="expired"))
+            else then(asked, "refused", Refused(topup_id=row.id, reason=reason))
         )
         outbox.emit(db, outcome)
         return outcome

@@ -1,0 +1,64 @@
+"""Closing an account: nothing may be left to do or to pay, and from then on no bid and no order can come.
+
+Whoever makes a bid or an order shares the accounts of both sides until the transaction ends; who closes an account
+waits for them, and then looks. So none can slip in between the look and the closing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func
+
+from itlc import audit, events
+from itlc.access import Caller
+from itlc.errors import Conflict
+from itlc.notices import notice
+from itlc.orders import model, repository
+from itlc.orders.service import refresh_progress
+from itlc.stores import outbox
+
+NAMESPACE = uuid.UUID("1d7c3f52-3f0b-5d6e-8d6b-9a4f6f1b7e31")
+QUEUE, TYPE = "erasures", "erase"
+UNSETTLED: tuple[model.Status, ...] = ("created", "in_progress", "completed", "paying")
+
+
+def must_be_open(db: Connection, *user_ids: int) -> None:
+    """Raise Conflict when one of these accounts is closed; else none of them is closed before the transaction ends."""
+    parties = sorted(set(user_ids))
+    for user_id in parties:
+        repository.share_account(db, user_id)
+    if repository.closed_among(db, parties):
+        raise Conflict("The account of one of the two sides is closed: there can be no new bids and orders.")
+
+
+def close_account(db: Connection, *, caller: Caller) -> None:
+    """Close the caller's account, and have the rest of them erased (the event `erase`).
+
+    The orders that they completed as a provider and that nobody has paid are waived, and their customers are told.
+    Raises Conflict, naming them, when orders are under way, or theirs to pay.
+    """
+    repository.hold_account(db, caller.id)
+    rows = repository.orders_of_party_for_change(db, caller.id, UNSETTLED)
+    _refuse([row for row in rows if row.status != "completed" or row.user_id == caller.id])
+    repository.close_account(db, caller.id)
+    for row in rows:
+        _waive(db, row, caller)
+    for project_id in sorted({row.project_id for row in rows if row.project_id is not None}):
+        refresh_progress(db, project_id)
+    id = uuid.uuid5(NAMESPACE, f"erase:{caller.id}")
+    outbox.emit(db, events.event(QUEUE, TYPE, f"user:{caller.id}", {"user_id": caller.id}, id=id))
+
+
+def _refuse(rows: Sequence[Row[Any]]) -> None:
+    if rows:
+        named = ", ".join(f"{row.id} ({'to be paid' if row.status == 'completed' else row.status})" for row in rows)
+        raise Conflict(f"Settle your orders first: {named}.")
+
+
+def _waive(db: Connection, row: Row[Any], caller: Caller) -> None:
+    after = {"status": model.after(row.status, "waive")}
+    repository.change_order(db, row.id, **after, cancelled_by=caller.id, cancelled_at=func.clock_timestamp())
+    message = f"Order {row.id} was cancelled: its provider has left, and nothing is to be paid."
+    outbox.emit(db, notice(f"order:{row.id}", message, users=[row.user_id], actor_id=caller.id))
+    audit.record(db, caller.id, "erase_me", f"order:{row.id}", before={"status": row.status}, after=after)
