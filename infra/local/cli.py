@@ -21,6 +21,7 @@ COMMANDS = (
     "demo",
     "openapi",
     "queues",
+    "reconcile",
     "admin",
 )
 

@@ -75,6 +75,8 @@ def policies(operation: Found) -> list[str]:
         needed.append("SendsEmail")
     if app.name == "show_readiness":
         needed.append("SeesEveryQueue")
+    if app.name in ("reconcile", "run_reconciliation"):
+        needed.append("ReadsDeadLetters")
     return needed
 
 
@@ -104,7 +106,8 @@ def entry(operation: Found, *, rate: str = DEFAULT_RATE, extra: tuple[str, ...] 
             lines += ["      Events:", "        Messages:", "          Type: SQS"]
             lines.append(f"          Properties: {{{source}, {answers}}}")
         case "schedule":
-            lines += ["      Events:", f"        Clock: {{Type: Schedule, Properties: {{Schedule: {rate}}}}}"]
+            when = f'"{rate}"' if "?" in rate else rate  # a question mark means something in YAML
+            lines += ["      Events:", f"        Clock: {{Type: Schedule, Properties: {{Schedule: {when}}}}}"]
         case _:
             pass
     return "\n".join(lines)

@@ -159,6 +159,7 @@ def test_a_policy_gives_what_its_name_says(read: dict[str, Any]) -> None:
         **{f"Buries{template.logical_id(name)}": (sends, queue(name, "DeadLetters")) for name in QUEUES},
         "ReadsEveryStore": (reads, [secret(name) for name in STORES]),
         "SendsToEveryQueue": (sends, [queue(name, "Queue") for name in QUEUES]),
+        "ReadsDeadLetters": ("sqs:ReceiveMessage", [queue(name, "DeadLetters") for name in QUEUES]),
         "SeesEveryQueue": ("sqs:GetQueueAttributes", [queue(name, "Queue") for name in QUEUES]),
     }
     found = {name: part for name, part in read["Resources"].items() if part["Type"] == "AWS::IAM::ManagedPolicy"}

@@ -19,7 +19,7 @@ from infra.local.migrate import migrate
 from infra.local.secret_store import aws_client, store_secrets
 from infra.local.stack import Endpoints, Stack
 
-TABLE_MODULES = ("accounts", "wallet", "catalog", "templates", "orders", "bids", "notifications")
+TABLE_MODULES = ("accounts", "wallet", "catalog", "templates", "orders", "bids", "notifications", "system")
 for domain in TABLE_MODULES:
     importlib.import_module(f"itlc.{domain}.tables")
 

@@ -224,10 +224,20 @@ def upgrade() -> None:
     )
     op.create_index("known_addresses_address", "known_addresses", ["address", "last_seen_at"], unique=False)
     op.create_index("known_addresses_age", "known_addresses", ["last_seen_at"], unique=False)
+    op.create_table(
+        "reconciliations",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("made_by", sa.Integer(), nullable=True),
+        sa.Column("findings", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
     grant(
         "itlc_users",
         append_only=(
             "transfers",
             "audit",
+            "reconciliations",
         ),
     )

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, MetaData, NullPool, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -30,6 +30,13 @@ T = TypeVar("T")
 keys = PostgresKeys()
 
 TRIES = 6
+LONGEST_READ_SECONDS = 60
+# Of the application's role they are 5 and 10 seconds (infra/local/postgres.py): too little to read whole tables, and
+# to wait with one database while another one is read.
+LIMITS_OF_A_SNAPSHOT = (
+    "SET LOCAL statement_timeout = '60s'",
+    "SET LOCAL idle_in_transaction_session_timeout = '15min'",
+)
 SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
 AWAY = {"08", "57", "53"}  # SQLSTATE classes: connection exception, operator intervention, insufficient resources
 LOCK_NOT_AVAILABLE = "55P03"
@@ -54,14 +61,13 @@ class Database:
     @cached_property
     def engine(self) -> Engine:
         """The engine, over one connection. The socket's timeout is longer than the server's statement timeout (5 s)."""
+        return self._engine(8, pool_size=1, max_overflow=0, pool_timeout=3)
+
+    def _engine(self, timeout: float, **pool: Any) -> Engine:
+        """An engine whose sockets wait so many seconds for an answer."""
         url = make_url(secret(self.secret_name)["url"]).set(drivername="postgresql+pg8000")
-        return create_engine(
-            url.difference_update_query(["sslmode"]),
-            pool_size=1,
-            max_overflow=0,
-            pool_timeout=3,
-            connect_args={"timeout": 8, "tcp_keepalive": True, "application_name": "itlc", "ssl_context": _tls(url)},
-        )
+        own = {"tcp_keepalive": True, "application_name": "itlc", "ssl_context": _tls(url)}
+        return create_engine(url.difference_update_query(["sslmode"]), connect_args={"timeout": timeout, **own}, **pool)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -71,6 +77,21 @@ class Database:
         """
         with self._translated(), self._live().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.info["database"] = self
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection of its own that sees the database as it is at its first query and can change nothing (one
+        REPEATABLE READ, READ ONLY transaction), with time to read through all of it.
+
+        Raises StoreAway when the database cannot be reached.
+        """
+        engine = self._engine(LONGEST_READ_SECONDS + 5, poolclass=NullPool)
+        whole = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self._translated(), engine.connect().execution_options(**whole) as connection:
+            connection.info["database"] = self
+            for limit in LIMITS_OF_A_SNAPSHOT:
+                connection.exec_driver_sql(limit)
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:

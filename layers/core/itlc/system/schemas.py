@@ -57,3 +57,31 @@ class AuditView(View):
     after: Any = Field(description="What changed, as it became.")
     request_id: str | None
     created_at: Moment
+
+
+class Finding(View):
+    """What became of one invariant."""
+
+    name: str = Field(examples=["balance_is_sum_of_transfers"])
+    says: str = Field(
+        description="The invariant in one sentence.", examples=["A user's balance is the sum of the transfers."]
+    )
+    state: Literal["holds", "broken", "not checked"]
+    looked_at: int = Field(description="How many rows, documents or nodes it was checked on.")
+    broken: int = Field(description="How many of them break it.")
+    rows: list[str] = Field(
+        description="Which ones: the first hundred, such as `order:12`.", max_length=100, examples=[["order:12"]]
+    )
+    remark: str | None = Field(description="Why it was not checked, or what was done about it; null for nothing.")
+
+
+class ReconciliationView(View):
+    """What a reconciliation of all stores found."""
+
+    id: int
+    started_at: Moment
+    finished_at: Moment
+    made_by: int | None = Field(description="The administrator who asked for it; null for the daily job.")
+    broken: int = Field(description="How many invariants are broken.")
+    not_checked: int = Field(description="How many could not be checked.")
+    findings: list[Finding]

@@ -185,8 +185,7 @@ def begin_payment(
         status="paying",
         **key_columns(key),
     )
-    payload = Collect(payment_id=payment_id, customer_id=caller.id, orders=tuple(shares))
-    return first_event(QUEUE, "collect", _about(payment_id), payload, id=cause_id(f"payment:{payment_id}:collect"))
+    return _first(Collect(payment_id=payment_id, customer_id=caller.id, orders=tuple(shares)))
 
 
 # The steps
@@ -232,9 +231,7 @@ def pivot(db: Connection, event: Event) -> Sequence[Event]:
     The answer is kept under the key, each provider's user is told, their tokens are on the way.
     """
     told = said(Collected, event)
-    covered = [
-        Share.model_validate(row, from_attributes=True) for row in repository.orders_of_payment(db, told.payment_id)
-    ]
+    covered = list(_shares(repository.orders_of_payment(db, told.payment_id)))
     if covered and covered != _by_id(told.orders):
         raise Poison(f"payment {told.payment_id} is of other orders or tokens")
     rows = orders.orders_for_change(db, [share.order_id for share in told.orders])
@@ -313,6 +310,40 @@ def _empty_escrows(db: Connection, payment_id: uuid.UUID, shares: Iterable[Share
         raise Poison(error.detail) from error
 
 
+# The events again, from the rows: the same as the first time
+
+
+def first_of(payment: Row[Any], covered: Sequence[Row[Any]]) -> Event:
+    """The event that began a payment, which covers these orders."""
+    return _first(Collect(payment_id=payment.id, customer_id=payment.customer_id, orders=_shares(covered)))
+
+
+def release_of(payment: Row[Any], covered: Sequence[Row[Any]], provider_user_id: int) -> Event:
+    """The event that gives one provider's user what is in escrow for them. The payment is settled."""
+    told = _told(payment, covered)
+    collected = then(first_of(payment, covered), "collected", told)
+    return then(collected, "release", _release(told, provider_user_id), part=f":{provider_user_id}")
+
+
+def give_back_of(payment: Row[Any], covered: Sequence[Row[Any]]) -> Event:
+    """The event that gives the customer back what is in escrow. The payment was declined once it had been collected."""
+    told = _told(payment, covered)
+    return then(then(first_of(payment, covered), "collected", told), "give_back", _give_back(told))
+
+
+def _told(payment: Row[Any], covered: Sequence[Row[Any]]) -> Collected:
+    return Collected(
+        payment_id=payment.id,
+        customer_id=payment.customer_id,
+        orders=_shares(covered),
+        balance=payment.balance or 0,
+    )
+
+
+def _shares(covered: Sequence[Row[Any]]) -> tuple[Share, ...]:
+    return tuple(Share.model_validate(row, from_attributes=True) for row in covered)
+
+
 SAGA = Saga(
     CONSUMER,
     {
@@ -339,11 +370,9 @@ def _overtaken(
 ) -> Sequence[Event]:
     if payment is not None and payment.status == "paying":
         _decline(db, payment, rows, refused_payment("overtaken", payment.tokens, None))
-    shares = tuple(share for share in told.orders if share.tokens)
-    if not shares:
+    if not any(share.tokens for share in told.orders):
         return []
-    back = GiveBack(payment_id=told.payment_id, customer_id=told.customer_id, orders=shares)
-    return [then(event, "give_back", back)]
+    return [then(event, "give_back", _give_back(told))]
 
 
 def _decline(db: Connection, payment: Row[Any], rows: Sequence[Row[Any]], refusal: ItlcError) -> None:
@@ -373,6 +402,16 @@ def _settled(payment: Row[Any], told: Collected) -> View:
 def _release(told: Collected, user_id: int) -> Release:
     theirs = tuple(share for share in told.orders if share.provider_user_id == user_id and share.tokens)
     return Release(payment_id=told.payment_id, provider_user_id=user_id, orders=theirs)
+
+
+def _give_back(told: Collected) -> GiveBack:
+    shares = tuple(share for share in told.orders if share.tokens)
+    return GiveBack(payment_id=told.payment_id, customer_id=told.customer_id, orders=shares)
+
+
+def _first(asked: Collect) -> Event:
+    id = cause_id(f"payment:{asked.payment_id}:collect")
+    return first_event(QUEUE, "collect", _about(asked.payment_id), asked, id=id)
 
 
 def _by_id(shares: Iterable[Share]) -> list[Share]:

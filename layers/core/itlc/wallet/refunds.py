@@ -99,10 +99,7 @@ def _begin(db: Connection, row: Row[Any], amount: Decimal | None, key: Key) -> E
     repository.add_refund(
         db, id=refund_id, order_id=row.id, amount=asked, tokens=tokens, status="refunding", **key_columns(key)
     )
-    payload = Refund(
-        refund_id=refund_id, order_id=row.id, payer_id=row.provider_user_id, payee_id=row.user_id, tokens=tokens
-    )
-    return first_event(QUEUE, "refund", f"order:{row.id}", payload, id=cause_id(f"refund:{refund_id}:begin"))
+    return _first(refund_id, row, tokens)
 
 
 # The steps
@@ -188,6 +185,13 @@ def decline(db: Connection, event: Event) -> Sequence[Event]:
     return []
 
 
+def first_of(db: Connection, refund: Row[Any]) -> Event:
+    """The event that began a refund, again, from the rows: the same as the first time."""
+    order = orders.order(db, refund.order_id)
+    assert order is not None, "a foreign key sees to it"  # noqa: S101
+    return _first(refund.id, order, refund.tokens)
+
+
 SAGA = Saga(
     CONSUMER,
     {
@@ -196,6 +200,17 @@ SAGA = Saga(
         "refund_declined": Step(postgres.orders, decline),
     },
 )
+
+
+def _first(refund_id: uuid.UUID, order: Row[Any], tokens: int) -> Event:
+    payload = Refund(
+        refund_id=refund_id,
+        order_id=order.id,
+        payer_id=order.provider_user_id,
+        payee_id=order.user_id,
+        tokens=tokens,
+    )
+    return first_event(QUEUE, "refund", f"order:{order.id}", payload, id=cause_id(f"refund:{refund_id}:begin"))
 
 
 def _end(db: Connection, refund_id: uuid.UUID, status: str) -> tuple[Row[Any], Row[Any] | None]:

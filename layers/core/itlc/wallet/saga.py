@@ -93,6 +93,10 @@ class Saga:
 
         return step.store.write(transaction)
 
+    def followed(self, db: Connection, event: Event) -> Sequence[Event] | None:
+        """What followed from `event` in this database, as far as it is still known; None where it was not applied."""
+        return self._followed(db, event) if inbox.applied(db, self.consumer, event) else None
+
     def run(self, event: Event) -> None:
         """Do the step that `event` asks for, and all that follow from it."""
         waiting = [event]

@@ -1,0 +1,256 @@
+"""What must be true of events: sent soon, consumed soon, each with one payload, each told once; and of kept answers."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from heapq import merge
+from itertools import chain
+from typing import Any
+
+from itlc.stores import mongo, neo4j, postgres
+from itlc.system.dead_letters import buried_events
+from itlc.system.findings import Tally, batches, side_by_side
+from itlc.system.snapshots import Snapshots
+
+OUTBOX_AGE = timedelta(minutes=2)
+BATCH = 1_000
+
+COUNT_OUTBOX = "SELECT count(*) FROM outbox"
+OLD_EVENTS = """
+    SELECT id FROM outbox WHERE published_at IS NULL AND created_at < now() - interval '2 minutes' ORDER BY created_at
+"""
+COUNT_WAITING_IN_GRAPH = "MATCH (o:Outbox) RETURN count(o) AS looked_at"
+OLD_EVENTS_IN_GRAPH = """
+    MATCH (o:Outbox) WHERE o.created_at < datetime() - duration({seconds: $seconds})
+    RETURN count(o) AS broken, collect(o.id)[..$most] AS ids
+"""
+
+
+def check_outboxes(stores: Snapshots, tally: Tally) -> None:
+    """Look through all seven outboxes for events that have waited for longer than two minutes."""
+    for database in postgres.DATABASES:
+        snapshot = stores.of(database)
+        tally.look(snapshot.number(COUNT_OUTBOX))
+        for row in snapshot.rows(OLD_EVENTS):
+            tally.report(f"{database.name}.outbox:{row.id}")
+    before = datetime.now(UTC) - OUTBOX_AGE
+    for store in mongo.STORES:
+        with store.read() as documents:
+            for document in documents.find({"outbox.claimed_until": {"$exists": True}}, {"outbox": 1}):
+                for entry in document["outbox"]:
+                    tally.look()
+                    if datetime.fromisoformat(json.loads(entry["event"])["created_at"]) < before:
+                        tally.report(f"itlc_pbfr.{store.collection}:{document['_id']}:{entry['id']}")
+    _check_graph(tally, COUNT_WAITING_IN_GRAPH, OLD_EVENTS_IN_GRAPH, "neo4j.outbox", seconds=OUTBOX_AGE.seconds)
+
+
+def _check_graph(tally: Tally, looked: str, wrong: str, what: str, **values: Any) -> None:
+    """Report what one query finds in the graph: how many, and the first `ids`."""
+
+    def look(graph: neo4j.GraphTransaction) -> tuple[int, int, list[str]]:
+        (counted,), (found,) = graph.run(looked), graph.run(wrong, most=100, **values)
+        return counted["looked_at"], found["broken"], found["ids"]
+
+    looked_at, broken, ids = neo4j.graph.read(look)
+    tally.look(looked_at)
+    for name in ids:
+        tally.report(f"{what}:{name}")
+    tally.broken += broken - len(ids)
+
+
+# Consumed
+
+COUNT_SENT = "SELECT count(*) FROM outbox WHERE published_at IS NOT NULL"
+# Two consumers keep no inbox, for what they do may be repeated. Of a project's progress the project itself tells
+# (`project_follows_its_orders`), of an erasure the user. Sent events and inboxes are kept for 15 days.
+SENT = """
+    SELECT id FROM outbox
+    WHERE queue NOT IN ('projects', 'erasures')
+        AND published_at BETWEEN now() - interval '14 days' AND now() - interval '15 minutes'
+    ORDER BY id
+"""
+RECEIVED = "SELECT DISTINCT message_id AS id FROM inbox ORDER BY message_id"
+
+
+ERASURES = """
+    SELECT id, (payload ->> 'user_id')::integer AS user_id FROM outbox
+    WHERE queue = 'erasures' AND type = 'erase'
+        AND published_at BETWEEN now() - interval '14 days' AND now() - interval '15 minutes'
+    ORDER BY (payload ->> 'user_id')::integer
+"""
+NOT_ERASED = "SELECT id FROM users WHERE id = ANY(CAST(:ids AS integer[])) AND erased_at IS NULL"
+
+
+def check_consumed(stores: Snapshots, tally: Tally) -> None:
+    """Look for each event that was sent a quarter of an hour ago in the inboxes, and then in the dead-letter queues."""
+    snapshots = [stores.of(database) for database in postgres.DATABASES]
+    tally.look(sum(snapshot.number(COUNT_SENT) for snapshot in snapshots))
+    sent = merge(*(snapshot.rows(SENT) for snapshot in snapshots), key=_id)
+    received = merge(*(snapshot.rows(RECEIVED) for snapshot in snapshots), key=_id)
+    unapplied = (event[0].id for event, applied in side_by_side(sent, received, _id, _id) if event and not applied)
+    buried: set[uuid.UUID] | None = None
+    for event_id in chain(unapplied, _erasures_to_do(stores)):
+        buried = buried_events() if buried is None else buried
+        if event_id not in buried:
+            tally.report(f"event:{event_id}")
+
+
+def _erasures_to_do(stores: Snapshots) -> Iterator[uuid.UUID]:
+    """The events of erasures that were sent a quarter of an hour ago, of users who are still there."""
+    users = stores.of(postgres.users)
+    for batch in batches(stores.of(postgres.orders).rows(ERASURES), BATCH):
+        alive = {row.id for row in users.rows(NOT_ERASED, ids=[row.user_id for row in batch])}
+        yield from (row.id for row in batch if row.user_id in alive)
+
+
+def _id(row: Any) -> uuid.UUID:
+    found: uuid.UUID = row.id
+    return found
+
+
+# Versions and payloads
+
+COUNT_VERSIONED = "SELECT count(*) FROM outbox WHERE aggregate_version IS NOT NULL"
+# Old events go after 15 days, in no order: of those that are left the younger ones are all there.
+GAPS = """
+    SELECT aggregate AS name FROM outbox
+    WHERE aggregate_version IS NOT NULL AND created_at > now() - interval '14 days'
+    GROUP BY queue, type, aggregate
+    HAVING count(DISTINCT aggregate_version) <> count(*)
+        OR count(*) <> max(aggregate_version) - min(aggregate_version) + 1
+    ORDER BY aggregate
+"""
+UNTOLD_PROGRESS = """
+    SELECT 'project:' || p.project_id AS name FROM project_progress p
+    LEFT JOIN (
+        SELECT aggregate, max(aggregate_version) AS version FROM outbox
+        WHERE queue = 'projects' AND created_at > now() - interval '14 days' GROUP BY aggregate
+    ) told ON told.aggregate = 'project:' || p.project_id
+    WHERE p.version <> told.version
+        OR (told.version IS NULL AND p.version > 0 AND p.updated_at > now() - interval '14 days')
+    ORDER BY p.project_id
+"""
+PAYLOADS = """
+    SELECT id, md5(jsonb_build_array(queue, type, aggregate, aggregate_version, payload)::text) AS digest
+    FROM outbox ORDER BY id
+"""
+
+
+def check_versions(stores: Snapshots, tally: Tally) -> None:
+    """Look for versions of an aggregate that were left out or given twice, and for the last one that was not told."""
+    for database in postgres.DATABASES:
+        snapshot = stores.of(database)
+        tally.look(snapshot.number(COUNT_VERSIONED))
+        for row in snapshot.rows(GAPS):
+            tally.report(row.name)
+    for row in stores.of(postgres.orders).rows(UNTOLD_PROGRESS):
+        tally.report(row.name)
+
+
+def check_payloads(stores: Snapshots, tally: Tally) -> None:
+    """Look for an event that says one thing in one outbox and another in the next."""
+    everywhere = merge(*(stores.of(database).rows(PAYLOADS) for database in postgres.DATABASES), key=_id)
+    for same_id, _ in side_by_side(everywhere, (), _id, _id):
+        tally.look(len(same_id))
+        if len({row.digest for row in same_id}) > 1:
+            tally.report(f"event:{same_id[0].id}")
+
+
+# Kept answers
+
+COUNT_FINISHED = "SELECT count(*) FROM idempotency_keys WHERE status IS NOT NULL"
+WITHOUT_ANSWER = """
+    SELECT operation, caller, key FROM idempotency_keys
+    WHERE status IS NOT NULL
+        AND (headers IS NULL OR body IS NULL OR (body = '' AND status <> 204) OR (status = 201 AND body IS NOT JSON))
+"""
+# What was created under a key, by operation; of what can be deleted (a template, a step) nothing is asked.
+CREATED = """
+    WITH created AS (
+        SELECT operation, caller, key, CASE WHEN body IS JSON OBJECT THEN body::jsonb ->> 'id' END AS id
+        FROM idempotency_keys WHERE status IN (201, 202)
+    )
+"""
+UNCREATED = {
+    "itlc_users": f"""{CREATED}
+        SELECT operation, caller, created.key FROM created LEFT JOIN users r ON r.id::text = created.id
+        WHERE operation = 'register_user' AND r.id IS NULL
+    """,  # noqa: S608 - of constants
+    "itlc_api": f"""{CREATED}
+        SELECT operation, caller, created.key FROM created LEFT JOIN providers r ON r.id::text = created.id
+        WHERE operation = 'become_provider' AND r.id IS NULL
+        UNION ALL
+        SELECT operation, caller, created.key FROM created LEFT JOIN services r ON r.id::text = created.id
+        WHERE operation = 'publish_service' AND r.id IS NULL
+    """,  # noqa: S608 - of constants
+    "itlc_orders": f"""{CREATED}
+        SELECT operation, caller, created.key FROM created LEFT JOIN bidding r ON r.id::text = created.id
+        WHERE operation = 'place_bid' AND r.id IS NULL
+        UNION ALL
+        SELECT operation, caller, created.key FROM created LEFT JOIN orders r ON r.id::text = created.id
+        WHERE operation = 'make_order' AND r.id IS NULL
+        UNION ALL
+        SELECT operation, caller, created.key FROM created LEFT JOIN checkins r ON r.id::text = created.id
+        WHERE operation = 'check_in' AND r.id IS NULL
+        UNION ALL
+        SELECT operation, caller, created.key FROM created LEFT JOIN refunds r ON r.id::text = created.id
+        WHERE operation = 'refund_order' AND r.id IS NULL
+        UNION ALL
+        SELECT k.operation, k.caller, k.key FROM idempotency_keys k LEFT JOIN payments p
+            ON (p.key_caller, p.key_operation, p.key) = (k.caller, k.operation, k.key) AND p.status = 'settled'
+        WHERE k.operation IN ('pay_order', 'pay_project') AND k.status = 201 AND p.id IS NULL
+        UNION ALL
+        SELECT k.operation, k.caller, k.key FROM idempotency_keys k JOIN payments p
+            ON (p.key_caller, p.key_operation, p.key) = (k.caller, k.operation, k.key)
+        WHERE k.status IS NULL GROUP BY k.operation, k.caller, k.key HAVING bool_and(p.status <> 'paying')
+        UNION ALL
+        SELECT k.operation, k.caller, k.key FROM idempotency_keys k JOIN refunds r
+            ON (r.key_caller, r.key_operation, r.key) = (k.caller, k.operation, k.key)
+        WHERE k.status IS NULL GROUP BY k.operation, k.caller, k.key HAVING bool_and(r.status <> 'refunding')
+    """,  # noqa: S608 - of constants
+    "itlc_tokens": f"""{CREATED}
+        SELECT operation, caller, created.key FROM created LEFT JOIN token_topups r ON r.id::text = created.id
+        WHERE operation = 'top_up' AND r.id IS NULL
+    """,  # noqa: S608 - of constants
+}
+UNANSWERED = {"$or": [{"idempotency.answer.status": None}, {"idempotency.answer.body": None}]}
+COUNT_KEYS_IN_GRAPH = "MATCH (k:IdempotencyKey) RETURN count(k) AS looked_at"
+UNANSWERED_IN_GRAPH = """
+    MATCH (k:IdempotencyKey) WHERE k.answer IS NULL OR k.fingerprint IS NULL OR k.expires_at IS NULL
+    RETURN count(k) AS broken, collect(k.identity)[..$most] AS ids
+"""
+
+
+def check_keys(stores: Snapshots, tally: Tally) -> None:
+    """Look for finished keys without an answer, or without what they say was created."""
+    for database in postgres.DATABASES:
+        snapshot = stores.of(database)
+        tally.look(snapshot.number(COUNT_FINISHED))
+        for query in (WITHOUT_ANSWER, UNCREATED.get(database.name)):
+            if query is not None:
+                for row in snapshot.rows(query):
+                    tally.report(f"key:{json.dumps([row.caller, row.operation, row.key])}")
+    for store in mongo.STORES:
+        with store.read() as documents:
+            keyed = {"idempotency.key": {"$exists": True}}
+            tally.look(documents.count_documents(keyed))
+            for document in documents.find({"$and": [keyed, UNANSWERED]}, {"idempotency.key": 1}):
+                tally.report(f"key:{document['idempotency']['key']}")
+    _check_graph(tally, COUNT_KEYS_IN_GRAPH, UNANSWERED_IN_GRAPH, "key")
+
+
+# Told
+
+COUNT_NOTIFICATIONS = "SELECT count(*) FROM notifications"
+TOLD_TWICE = """
+    SELECT max(id) AS id FROM notifications GROUP BY event_id, user_id HAVING count(*) > 1 ORDER BY max(id)
+"""
+
+
+def check_notifications(stores: Snapshots, tally: Tally) -> None:
+    """Look for somebody whom one event told twice."""
+    orders = stores.of(postgres.orders)
+    tally.look(orders.number(COUNT_NOTIFICATIONS))
+    for row in orders.rows(TOLD_TWICE):
+        tally.report(f"notification:{row.id}")

@@ -1,0 +1,290 @@
+"""What must be true of tokens: in the ledger, and between the ledger and what was paid, refunded and topped up.
+
+The queries read the tables as they are, not through the domains that write them: a mistake there must not hide itself.
+Money is never repaired here.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from itlc.stores import postgres
+from itlc.system.findings import Tally, side_by_side
+from itlc.system.snapshots import Snapshots
+
+# Both sides of each transfer, as what it adds to an account.
+SIDES = """(
+    SELECT credit_account AS account, credit_user_id AS user_id, tokens::bigint AS tokens FROM transfers
+    UNION ALL
+    SELECT debit_account, debit_user_id, -tokens::bigint FROM transfers
+)"""
+
+COUNT_USERS = "SELECT count(*) FROM users"
+WRONG_BALANCES = f"""
+    SELECT 'user:' || coalesce(u.id, moved.user_id) AS name
+    FROM users u
+    FULL JOIN (
+        SELECT user_id, sum(tokens) AS tokens FROM {SIDES} sides WHERE user_id IS NOT NULL GROUP BY user_id
+    ) moved ON moved.user_id = u.id
+    WHERE coalesce(u.tokens, 0) <> coalesce(moved.tokens, 0)
+    ORDER BY coalesce(u.id, moved.user_id)
+"""  # noqa: S608 - of constants
+NEGATIVE_BALANCES = f"""
+    SELECT 'user:' || id AS name FROM users WHERE tokens < 0
+    UNION ALL
+    SELECT 'transfer:' || id FROM transfers WHERE debit_balance < 0 OR credit_balance < 0
+    UNION ALL
+    SELECT 'account:' || account FROM {SIDES} sides
+    WHERE user_id IS NULL AND account <> 'house:topups' GROUP BY account HAVING sum(tokens) < 0
+"""  # noqa: S608 - of constants
+COUNT_TRANSFERS = "SELECT count(*) FROM transfers"
+WHERE_TOKENS_ARE = f"""
+    SELECT
+        (SELECT coalesce(sum(tokens), 0) FROM users) AS balances,
+        coalesce(sum(tokens) FILTER (WHERE account LIKE 'escrow:%'), 0) AS escrow,
+        coalesce(sum(tokens) FILTER (WHERE account = 'house:forfeit'), 0) AS forfeited,
+        coalesce(-sum(tokens) FILTER (WHERE account = 'house:topups'), 0) AS credited
+    FROM {SIDES} sides
+"""  # noqa: S608 - of constants
+
+
+def check_balances(stores: Snapshots, tally: Tally) -> None:
+    """Compare each balance with the sum of the user's transfers."""
+    ledger = stores.of(postgres.users)
+    tally.look(ledger.number(COUNT_USERS))
+    for row in ledger.rows(WRONG_BALANCES):
+        tally.report(row.name)
+
+
+def check_not_negative(stores: Snapshots, tally: Tally) -> None:
+    """Look for users, escrows and houses with less than nothing, now or after any transfer."""
+    ledger = stores.of(postgres.users)
+    tally.look(ledger.number(COUNT_USERS) + ledger.number(COUNT_TRANSFERS))
+    for row in ledger.rows(NEGATIVE_BALANCES):
+        tally.report(row.name)
+
+
+def check_conservation(stores: Snapshots, tally: Tally) -> None:
+    """Add up where all tokens are, and compare it with what was ever credited."""
+    ledger = stores.of(postgres.users)
+    tally.look(ledger.number(COUNT_TRANSFERS))
+    (row,) = ledger.rows(WHERE_TOKENS_ARE)
+    if row.balances + row.escrow + row.forfeited != row.credited:
+        tally.report("ledger")
+        tally.remark = (
+            f"{row.balances} in balances, {row.escrow} in escrow and {row.forfeited} forfeited are not the "
+            f"{row.credited} that were credited"
+        )
+
+
+# Top-ups: `itlc_tokens` and the ledger
+
+TOPUPS = "SELECT id, user_id, amount, status FROM token_topups ORDER BY id"
+CREDITS = """
+    SELECT coalesce(topup_id, 0) AS topup_id, id, kind, debit_account, credit_user_id, tokens,
+        created_at > now() - interval '2 minutes' AS young, created_at > now() - interval '15 minutes' AS recent
+    FROM transfers WHERE topup_id IS NOT NULL OR kind = 'topup' OR debit_account = 'house:topups'
+    ORDER BY coalesce(topup_id, 0)
+"""
+
+
+def check_topups(stores: Snapshots, tally: Tally) -> None:
+    """Compare each top-up with its transfer."""
+    topups = stores.of(postgres.tokens).rows(TOPUPS)
+    credits = stores.of(postgres.users).rows(CREDITS)
+    for asked, credited in side_by_side(topups, credits, lambda row: row.id, lambda row: row.topup_id):
+        tally.look(len(asked) or len(credited))
+        for name in wrong_topups(asked[0] if asked else None, credited):
+            tally.report(name)
+
+
+def wrong_topups(topup: Any | None, credits: Sequence[Any]) -> Iterator[str]:
+    """The names of what is wrong about one top-up and the transfers that name it.
+
+    One that is pending may have been credited in the last quarter of an hour. A transfer without a top-up may be of
+    one that was made after the top-ups were read.
+    """
+    if topup is None:
+        yield from (f"transfer:{credit.id}" for credit in credits if not credit.young)
+        return
+    right = len(credits) == 1 and (
+        credits[0].kind == "topup"
+        and credits[0].debit_account == "house:topups"
+        and credits[0].credit_user_id == topup.user_id
+        and credits[0].tokens == topup.amount
+    )
+    match topup.status:
+        case "completed":
+            holds = right
+        case "pending":
+            holds = not credits or (right and credits[0].recent)
+        case _:
+            holds = not credits
+    if not holds:
+        yield f"topup:{topup.id}"
+
+
+# Orders and their payments: `itlc_orders`
+
+COUNT_PAID = "SELECT count(*) FROM orders WHERE status IN ('paying', 'paid', 'refunded')"
+WRONG_PAYMENTS = """
+    WITH covering AS (
+        SELECT po.order_id,
+            count(*) FILTER (WHERE p.status = 'settled') AS settled,
+            count(*) FILTER (WHERE p.status = 'paying') AS paying,
+            bool_and(
+                p.customer_id = o.user_id AND po.provider_user_id = o.provider_user_id
+                AND po.tokens = round(o.amount * p.rate)
+                AND (p.status <> 'settled' OR po.tokens IS NOT DISTINCT FROM o.tokens_charged)
+            ) AS alike
+        FROM payment_orders po JOIN payments p ON p.id = po.payment_id JOIN orders o ON o.id = po.order_id
+        WHERE p.status <> 'declined' GROUP BY po.order_id
+    )
+    SELECT 'order:' || o.id AS name FROM orders o LEFT JOIN covering c ON c.order_id = o.id
+    WHERE coalesce(c.settled, 0) <> CASE WHEN o.status IN ('paid', 'refunded') THEN 1 ELSE 0 END
+        OR coalesce(c.paying, 0) <> CASE WHEN o.status = 'paying' THEN 1 ELSE 0 END
+        OR NOT coalesce(c.alike, true)
+    UNION ALL
+    SELECT 'payment:' || p.id FROM payments p
+    LEFT JOIN (SELECT payment_id, sum(tokens) AS tokens FROM payment_orders GROUP BY payment_id) shares
+        ON shares.payment_id = p.id
+    WHERE p.tokens <> coalesce(shares.tokens, 0)
+"""
+
+
+def check_payments(stores: Snapshots, tally: Tally) -> None:
+    """Compare each order with the payments that cover it."""
+    orders = stores.of(postgres.orders)
+    tally.look(orders.number(COUNT_PAID))
+    for row in orders.rows(WRONG_PAYMENTS):
+        tally.report(row.name)
+
+
+# Refunds: `itlc_orders` and the ledger
+
+REFUNDED = """
+    SELECT o.id, o.user_id, o.provider_user_id, o.status, o.amount, coalesce(o.tokens_charged, 0) AS charged,
+        o.refunded_amount, o.refunded_tokens,
+        coalesce(sum(r.tokens) FILTER (WHERE r.status = 'settled'), 0) AS settled_tokens,
+        coalesce(sum(r.amount) FILTER (WHERE r.status = 'settled'), 0) AS settled_amount,
+        coalesce(sum(r.tokens) FILTER (WHERE r.status = 'refunding'), 0) AS open_tokens
+    FROM orders o LEFT JOIN refunds r ON r.order_id = o.id
+    WHERE r.id IS NOT NULL OR o.refunded_amount > 0 OR o.refunded_tokens > 0 OR o.status = 'refunded'
+    GROUP BY o.id ORDER BY o.id
+"""
+GIVEN_BACK = """
+    SELECT coalesce(order_id, 0) AS order_id, sum(tokens) AS tokens,
+        min(debit_user_id) AS payer_id, max(debit_user_id) AS last_payer_id,
+        min(credit_user_id) AS payee_id, max(credit_user_id) AS last_payee_id,
+        max(created_at) > now() - interval '2 minutes' AS young
+    FROM transfers WHERE kind = 'refund' GROUP BY coalesce(order_id, 0) ORDER BY coalesce(order_id, 0)
+"""
+
+
+def check_refunds(stores: Snapshots, tally: Tally) -> None:
+    """Compare what each order shows as given back with its refunds, its payment and the ledger."""
+    refunded = stores.of(postgres.orders).rows(REFUNDED)
+    given_back = stores.of(postgres.users).rows(GIVEN_BACK)
+    for shown, moved in side_by_side(refunded, given_back, lambda row: row.id, lambda row: row.order_id):
+        tally.look()
+        if wrong_refund(shown[0] if shown else None, moved[0] if moved else None):
+            tally.report(f"order:{shown[0].id if shown else moved[0].order_id}")
+
+
+def wrong_refund(order: Any | None, moved: Any | None) -> bool:
+    """Whether an order's refunds are not what the order shows, more than was paid, or not what the ledger moved.
+
+    The ledger may be ahead: by the refund under way, or by one that was begun after the orders were read.
+    """
+    if order is None:
+        return moved is not None and not moved.young
+    if (order.refunded_tokens, order.refunded_amount) != (order.settled_tokens, order.settled_amount):
+        return True
+    if order.refunded_tokens > order.charged or order.refunded_amount > order.amount:
+        return True
+    if (order.status == "refunded") != (order.refunded_amount == order.amount):
+        return True
+    if moved is None:
+        return bool(order.settled_tokens > 0)
+    parties = {(moved.payer_id, moved.payee_id), (moved.last_payer_id, moved.last_payee_id)}
+    if parties != {(order.provider_user_id, order.user_id)}:
+        return True
+    if moved.tokens in (order.settled_tokens, order.settled_tokens + order.open_tokens):
+        return False
+    return not (moved.tokens > order.settled_tokens and moved.young)
+
+
+# Escrows: `itlc_orders` and the ledger
+
+SHARES = """
+    SELECT 'escrow:' || p.id || ':' || po.order_id AS account, p.status, p.customer_id, po.provider_user_id, po.tokens
+    FROM payment_orders po JOIN payments p ON p.id = po.payment_id WHERE po.tokens > 0
+    ORDER BY ('escrow:' || p.id || ':' || po.order_id) COLLATE "C"
+"""
+ESCROWS = """
+    SELECT account, count(*) FILTER (WHERE tokens > 0) AS times_in, count(*) FILTER (WHERE tokens < 0) AS times_out,
+        max(tokens) AS tokens, sum(tokens) AS held, max(payer_id) AS payer_id, max(payee_id) AS payee_id,
+        coalesce(bool_or(counterpart = 'house:forfeit'), false) AS forfeited,
+        max(created_at) > now() - interval '2 minutes' AS young
+    FROM (
+        SELECT credit_account AS account, debit_account AS counterpart, tokens, debit_user_id AS payer_id,
+            NULL::integer AS payee_id, created_at
+        FROM transfers WHERE credit_account LIKE 'escrow:%'
+        UNION ALL
+        SELECT debit_account, credit_account, -tokens, NULL, credit_user_id, created_at
+        FROM transfers WHERE debit_account LIKE 'escrow:%'
+    ) sides
+    GROUP BY account ORDER BY account COLLATE "C"
+"""
+COUNT_ESCROWS = "SELECT count(*) FROM transfers WHERE credit_account LIKE 'escrow:%'"
+OLD_ESCROWS = """
+    SELECT filled.credit_account AS name FROM transfers filled
+    WHERE filled.credit_account LIKE 'escrow:%' AND filled.created_at < now() - interval '15 minutes'
+        AND NOT EXISTS (SELECT FROM transfers emptied WHERE emptied.debit_account = filled.credit_account)
+    ORDER BY filled.sequence
+"""
+
+
+def check_escrows(stores: Snapshots, tally: Tally) -> None:
+    """Compare each escrow with the order's share of the payment that it is for."""
+    shares = stores.of(postgres.orders).rows(SHARES)
+    escrows = stores.of(postgres.users).rows(ESCROWS)
+    for share, escrow in side_by_side(shares, escrows, lambda row: row.account, lambda row: row.account):
+        tally.look()
+        if wrong_escrow(share[0] if share else None, escrow[0] if escrow else None):
+            tally.report((share or escrow)[0].account)
+
+
+def wrong_escrow(share: Any | None, escrow: Any | None) -> bool:
+    """Whether an escrow was filled or emptied other than the payment's share of an order says: once from the customer,
+    then once to the provider's user where it is settled, back where it is declined; to the house for who is erased.
+
+    One that is still full is no matter of this invariant. The ledger may be ahead of a payment that is being made.
+    """
+    if escrow is None:
+        return share is not None and share.status == "settled"
+    if share is None:
+        return not escrow.young
+    if escrow.times_in != 1 or escrow.times_out > 1:
+        return True
+    if (escrow.tokens, escrow.payer_id) != (share.tokens, share.customer_id):
+        return True
+    if escrow.times_out == 0:
+        return False
+    if escrow.held != 0:
+        return True
+    if escrow.forfeited:
+        return bool(share.status == "paying" and not escrow.young)
+    match share.status:
+        case "settled":
+            return bool(escrow.payee_id != share.provider_user_id)
+        case "declined":
+            return bool(escrow.payee_id != share.customer_id)
+    return escrow.payee_id not in (share.provider_user_id, share.customer_id) or not escrow.young
+
+
+def check_old_escrows(stores: Snapshots, tally: Tally) -> None:
+    """Look for escrows that were filled a quarter of an hour ago and are not empty yet."""
+    ledger = stores.of(postgres.users)
+    tally.look(ledger.number(COUNT_ESCROWS))
+    for row in ledger.rows(OLD_ESCROWS):
+        tally.report(row.name)

@@ -1,0 +1,163 @@
+"""What must be true between things: bids and their orders, projects and their orders, and nothing of who is erased."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from itlc.stores import mongo, postgres
+from itlc.system.findings import Tally, batches, side_by_side
+from itlc.system.snapshots import Snapshot, Snapshots
+
+GRACE = timedelta(minutes=2)
+BATCH = 1_000
+
+# Bids and orders: `itlc_orders`
+
+COUNT_BIDS_AND_ORDERS = "SELECT (SELECT count(*) FROM bidding WHERE status = 'won') + (SELECT count(*) FROM orders)"
+WRONG_BIDS = """
+    SELECT 'bid:' || b.id AS name FROM bidding b LEFT JOIN orders o ON o.id = b.order_id
+    WHERE (b.status = 'won' OR b.order_id IS NOT NULL) AND (
+        o.id IS NULL OR b.status <> 'won' OR o.bid_id <> b.id OR o.user_id <> b.bidder_id
+        OR o.service_id <> b.service_id OR o.amount <> b.amount OR o.provider_user_id <> b.provider_user_id
+        OR o.project_id <> b.project_id
+    )
+    UNION ALL
+    SELECT 'order:' || o.id FROM orders o LEFT JOIN bidding b ON b.id = o.bid_id
+    WHERE b.id IS NULL OR b.order_id IS DISTINCT FROM o.id
+"""
+
+
+def check_bids(stores: Snapshots, tally: Tally) -> None:
+    """Compare each won bid with its order, and each order with its bid."""
+    orders = stores.of(postgres.orders)
+    tally.look(orders.number(COUNT_BIDS_AND_ORDERS))
+    for row in orders.rows(WRONG_BIDS):
+        tally.report(row.name)
+
+
+# Projects: `itlc_orders` and MongoDB
+
+PROGRESS = """
+    SELECT o.project_id, max(o.user_id) AS owner_id, p.status, coalesce(p.version, 0) AS version,
+        coalesce(p.updated_at > now() - interval '2 minutes', false) AS young,
+        CASE
+            WHEN count(*) FILTER (WHERE o.status <> 'cancelled') = 0 THEN 'open'
+            WHEN bool_and(o.status IN ('paid', 'refunded', 'cancelled')) THEN 'paid'
+            WHEN bool_and(o.status IN ('completed', 'paying', 'paid', 'refunded', 'cancelled')) THEN 'completed'
+            ELSE 'in_progress'
+        END AS counted
+    FROM orders o LEFT JOIN project_progress p ON p.project_id = o.project_id
+    WHERE o.project_id IS NOT NULL
+    GROUP BY o.project_id, p.status, p.version, p.updated_at ORDER BY o.project_id COLLATE "C"
+"""
+ERASED_AMONG = "SELECT id FROM users WHERE id = ANY(CAST(:ids AS integer[])) AND erased_at IS NOT NULL"
+
+
+def check_projects(stores: Snapshots, tally: Tally) -> None:
+    """Compare each project's status with its orders, and with how MongoDB shows it."""
+    orders, users = stores.of(postgres.orders), stores.of(postgres.users)
+    with mongo.projects.read() as documents:
+        fields = {"status": 1, "status_version": 1, "updated_at": 1, "owner_id": 1}
+        shown = documents.find({}, fields, batch_size=BATCH).sort("_id", 1)
+        pairs = side_by_side(
+            orders.rows(PROGRESS), shown, lambda row: row.project_id, lambda document: str(document["_id"])
+        )
+        for batch in batches(_wrong_projects(pairs, tally), BATCH):
+            gone = _erased(users, {owner_id for _, owner_id in batch})
+            for project_id, owner_id in batch:
+                if owner_id not in gone:
+                    tally.report(f"project:{project_id}")
+
+
+def _wrong_projects(pairs: Iterable[tuple[list[Any], list[Any]]], tally: Tally) -> Iterator[tuple[str, int]]:
+    """The ids of wrong projects with their owners': while one is being erased, projects and orders part ways."""
+    since = datetime.now(UTC) - GRACE
+    for counted, shown in pairs:
+        tally.look()
+        progress, document = (counted[0] if counted else None), (shown[0] if shown else None)
+        if wrong_project(progress, document, since):
+            if progress is None:
+                yield str(shown[0]["_id"]), shown[0]["owner_id"]
+            else:
+                yield progress.project_id, progress.owner_id
+
+
+def wrong_project(progress: Any | None, document: Any | None, since: datetime) -> bool:
+    """Whether a project's status does not follow from its orders.
+
+    The document may be behind a change of the orders that was made `since`, and ahead of them where it was changed
+    itself since then, for it is read last. Without a progress there are no orders.
+    """
+    if progress is not None and (progress.status or "open") != progress.counted:
+        return True
+    if document is None:
+        return progress is not None and not progress.young
+    version, status = (progress.version, progress.counted) if progress is not None else (0, "open")
+    if (document.get("status_version"), document.get("status")) == (version, status):
+        return False
+    behind = progress is not None and progress.young and document.get("status_version", 0) < version
+    ahead = document.get("status_version", 0) > version and document["updated_at"] > since
+    return not (behind or ahead)
+
+
+def _erased(users: Snapshot, ids: set[int]) -> set[int]:
+    return {row.id for row in users.rows(ERASED_AMONG, ids=sorted(ids))} if ids else set()
+
+
+# What lives on though its owner is erased: everywhere
+
+COUNT_USERS = "SELECT count(*) FROM users"
+ERASED = "SELECT id FROM users WHERE erased_at < now() - interval '15 minutes' ORDER BY id"
+ALIVE = {
+    "itlc_users": """
+        SELECT 'user:' || id AS name FROM users WHERE id = ANY(CAST(:ids AS integer[])) AND tokens > 0
+        UNION ALL
+        SELECT 'session:' || id FROM sessions
+        WHERE user_id = ANY(CAST(:ids AS integer[])) AND ended_at IS NULL AND expires_at > now()
+    """,
+    "itlc_api": """
+        SELECT 'provider:' || id AS name FROM providers
+        WHERE user_id = ANY(CAST(:ids AS integer[])) AND erased_at IS NULL
+        UNION ALL
+        SELECT 'service:' || s.id FROM services s JOIN providers p ON p.id = s.provider_id
+        WHERE p.user_id = ANY(CAST(:ids AS integer[])) AND s.status = 'offered'
+    """,
+    "itlc_orders": """
+        SELECT 'bid:' || id AS name FROM bidding
+        WHERE status = 'open'
+            AND (bidder_id = ANY(CAST(:ids AS integer[])) OR provider_user_id = ANY(CAST(:ids AS integer[])))
+        UNION ALL
+        SELECT 'order:' || id FROM orders
+        WHERE status IN ('created', 'in_progress', 'completed', 'paying')
+            AND (user_id = ANY(CAST(:ids AS integer[])) OR provider_user_id = ANY(CAST(:ids AS integer[])))
+        UNION ALL
+        SELECT 'notification:' || id FROM notifications WHERE user_id = ANY(CAST(:ids AS integer[]))
+    """,
+    "itlc_tokens": """
+        SELECT 'topup:' || id AS name FROM token_topups
+        WHERE status = 'pending' AND user_id = ANY(CAST(:ids AS integer[]))
+    """,
+}
+ALIVE_DOCUMENTS: tuple[tuple[mongo.DocumentStore, str, str, dict[str, Any]], ...] = (
+    (mongo.projects, "project", "owner_id", {}),
+    (mongo.blogs, "blog", "user_id", {}),
+    (mongo.faqs, "faq", "user_id", {}),
+    (mongo.reviews, "review", "user_id", {}),
+    (mongo.ratings, "rating", "user_id", {"review": {"$ne": None}}),
+)
+
+
+def check_erased(stores: Snapshots, tally: Tally) -> None:
+    """Look everywhere for what lives on of users who were erased a quarter of an hour ago, a thousand at a time."""
+    users = stores.of(postgres.users)
+    held = [(stores.of(database), ALIVE[database.name]) for database in postgres.DATABASES if database.name in ALIVE]
+    tally.look(users.number(COUNT_USERS))
+    for batch in batches(users.rows(ERASED), BATCH):
+        ids = [row.id for row in batch]
+        for snapshot, alive in held:
+            for row in snapshot.rows(alive, ids=ids):
+                tally.report(row.name)
+        for store, what, owner, where in ALIVE_DOCUMENTS:
+            with store.read() as documents:
+                for document in documents.find({owner: {"$in": ids}, **where}, {"_id": 1}):
+                    tally.report(f"{what}:{document['_id']}")

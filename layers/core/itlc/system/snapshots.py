@@ -1,0 +1,104 @@
+"""The stores as one reconciliation reads them.
+
+Each PostgreSQL database is one read-only snapshot, taken when the reconciliation begins; those that say that something
+is done before those where it was done. So whatever the first says is done is in the second, if it was done at all; only
+what the second has and the first does not know yet may be on its way. MongoDB and the graph, which have no snapshots
+here, are read after those.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import DBAPIError
+
+from itlc.errors import StoreAway
+from itlc.operation import Deadline
+from itlc.stores import postgres
+from itlc.system.findings import NotChecked
+
+CHUNK = 1_000
+# An order is paid after its tokens moved, a top-up is completed after it was credited: the ledger comes last.
+LEDGER_LAST = (postgres.orders, postgres.tokens, postgres.catalog, postgres.templates, postgres.users)
+
+
+class Snapshot:
+    """One PostgreSQL database as it was when the reconciliation began."""
+
+    def __init__(self, database: postgres.Database, connection: Connection, deadline: Deadline) -> None:
+        self._database, self._connection, self._deadline = database, connection, deadline
+
+    def number(self, sql: str, **values: Any) -> int:
+        """The one number that a query returns. Raises StoreAway, NotChecked when the time is up."""
+        (row,) = self.rows(sql, **values)
+        return int(row[0] or 0)
+
+    def mark(self) -> None:
+        """Note where `start_over` goes back to; as this is the first query, it takes the snapshot, too."""
+        self._connection.exec_driver_sql("SELECT 1")
+        self._connection.exec_driver_sql("SAVEPOINT unread")
+
+    def start_over(self) -> None:
+        """Forget what was begun: cursors that were left open, a query that failed. The snapshot stays."""
+        with suppress(DBAPIError):  # one that is gone says so to the next who asks
+            self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unread")
+
+    def rows(self, sql: str, **values: Any) -> Iterator[Row[Any]]:
+        """The rows of a query, a thousand at a time from a cursor on the server; several may be read side by side.
+
+        Raises StoreAway, NotChecked when the time is up.
+        """
+        streamed = {"stream_results": True, "yield_per": CHUNK}
+        try:
+            with self._connection.execute(text(sql), values, execution_options=streamed) as found:
+                for number, row in enumerate(found):
+                    if number % CHUNK == 0 and self._deadline.passed:
+                        raise NotChecked("there was no time left for it")
+                    yield row
+        except DBAPIError as error:
+            if postgres.is_away(error):
+                raise StoreAway(self._database.name) from error
+            raise
+
+
+class Snapshots:
+    """The five PostgreSQL databases, for the time of one reconciliation (`with Snapshots(deadline) as stores`)."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.deadline = deadline
+        self._held = ExitStack()
+        self._open: dict[str, Snapshot] = {}
+
+    def __enter__(self) -> "Snapshots":
+        for database in LEDGER_LAST:
+            try:
+                self._take(database)
+            except StoreAway:
+                continue  # `of` says so to every check that needs it
+        return self
+
+    def _take(self, database: postgres.Database) -> None:
+        snapshot = Snapshot(database, self._held.enter_context(database.snapshot()), self.deadline)
+        snapshot.mark()
+        self._open[database.name] = snapshot
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(StoreAway, DBAPIError):  # one that went away in between; the checks have said so
+            self._held.close()
+
+    def of(self, database: postgres.Database) -> Snapshot:
+        """The snapshot of a database. Raises StoreAway when it is away, or went away meanwhile."""
+        snapshot = self._open.get(database.name)
+        if snapshot is None:
+            raise StoreAway(database.name)
+        return snapshot
+
+    def start_over(self) -> None:
+        """After a check that was broken off, make the snapshots ready for the next one."""
+        for snapshot in self._open.values():
+            snapshot.start_over()
+
+    def lose(self, name: str) -> None:
+        """Read no more of a database that went away: its transaction is over."""
+        self._open.pop(name, None)

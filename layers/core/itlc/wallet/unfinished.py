@@ -1,0 +1,51 @@
+"""The queries on money that is still on its way: payments and refunds under way, escrows that are full."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, exists, func, select, tuple_
+
+from itlc.paging import Position
+from itlc.wallet.tables import payments, refunds, transfers
+
+
+def payments_under_way(db: Connection, older_than: timedelta, after: Position | None, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` payments that have been under way for longer than that, oldest first, from the position
+    (`created_at`, `id`) on."""
+    return _under_way(db, payments, "paying", older_than, after, limit)
+
+
+def refunds_under_way(db: Connection, older_than: timedelta, after: Position | None, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` refunds that have been under way for longer than that, oldest first, from the position
+    (`created_at`, `id`) on."""
+    return _under_way(db, refunds, "refunding", older_than, after, limit)
+
+
+def full_escrows(db: Connection, older_than: timedelta, after: Position | None, limit: int) -> Sequence[Row[Any]]:
+    """Up to `limit` transfers into escrows that have been full for longer than that, oldest first, from the position
+    (`sequence`) on."""
+    emptied = transfers.alias("emptied")
+    full = select(transfers).where(
+        transfers.c.credit_account.like("escrow:%"),
+        transfers.c.created_at < func.now() - older_than,
+        ~exists().where(emptied.c.debit_account == transfers.c.credit_account),
+    )
+    if after is not None:
+        full = full.where(transfers.c.sequence > after[0])
+    return db.execute(full.order_by(transfers.c.sequence).limit(limit)).all()
+
+
+def payment(db: Connection, payment_id: uuid.UUID) -> Row[Any] | None:
+    """One payment, or None. Takes no lock."""
+    return db.execute(select(payments).where(payments.c.id == payment_id)).one_or_none()
+
+
+def _under_way(
+    db: Connection, table: Table, status: str, older_than: timedelta, after: Position | None, limit: int
+) -> Sequence[Row[Any]]:
+    old = select(table).where(table.c.status == status, table.c.created_at < func.now() - older_than)
+    if after is not None:
+        old = old.where(tuple_(table.c.created_at, table.c.id) > tuple_(*after))
+    return db.execute(old.order_by(table.c.created_at, table.c.id).limit(limit)).all()
