@@ -59,22 +59,22 @@ def _show_servers(folder: Path, follow: bool) -> None:
 
 
 def _show_function(stack: Any, wanted: str, follow: bool) -> None:
-    import boto3
     from botocore.config import Config
+    from localstack_client.session import Session
 
     from infra.local.aws import TEST_KEYS
 
     endpoints = stack.endpoints()
+    # The same client for the embedded emulator and for LocalStack proper, whichever `AWS_ENDPOINT_URL` names.
+    session = Session(
+        aws_access_key_id=TEST_KEYS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=TEST_KEYS["AWS_SECRET_ACCESS_KEY"],
+        region_name=endpoints.region,
+        localstack_host=endpoints.aws_endpoint.split("://", 1)[1],
+    )
 
     def client(service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=endpoints.aws_endpoint,
-            region_name=endpoints.region,
-            aws_access_key_id=TEST_KEYS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=TEST_KEYS["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"total_max_attempts": 3}),
-        )
+        return session.client(service, config=Config(retries={"total_max_attempts": 3}))
 
     pages = client("lambda").get_paginator("list_functions").paginate()
     function = find_function([item for page in pages for item in page["Functions"]], wanted)

@@ -1,0 +1,113 @@
+"""The scheduled jobs, run by the emulator's own clock: each finds what has had its time in the stores, and ends it.
+
+The template's schedules are from a minute to a day; here each rule is told to fire every minute.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from infra.local.deploy import Deployment
+from infra.local.secret_store import aws_client
+from infra.local.stack import Endpoints
+from tests.support.stack import Stores
+
+PATIENCE = 180  # seconds: the first minute's firing, and a cold start of every job at once
+PERSON = 900_001  # an id that no other test's user has
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_minute(deployment: Deployment, endpoints: Endpoints) -> None:
+    """Every rule of the deployed stack fires each minute."""
+    rules = aws_client(endpoints, "events")
+    for rule in rules.list_rules()["Rules"]:
+        rules.put_rule(Name=rule["Name"], ScheduleExpression="rate(1 minute)", State="ENABLED")
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Wait until it holds. Fails after three minutes."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, f"it did not come about that {what}"
+        time.sleep(0.5)
+
+
+def test_purge_notifications_removes_what_was_read_long_ago(all_stores: Stores) -> None:
+    for read, age in ((True, 91), (False, 91), (True, 1)):
+        all_stores.rows(
+            "itlc_orders",
+            "INSERT INTO notifications (user_id, message, about, event_id, read_status, created_at) "
+            "VALUES (:user_id, :message, 'order:1', :event_id, :read, now() - make_interval(days => :age))",
+            user_id=PERSON,
+            message=f"{read} {age}",
+            event_id=uuid.uuid4(),
+            read=read,
+            age=age,
+        )
+
+    def left() -> set[str]:
+        rows = all_stores.rows("itlc_orders", "SELECT message FROM notifications WHERE user_id = :id", id=PERSON)
+        return {row["message"] for row in rows}
+
+    eventually(lambda: left() == {"False 91", "True 1"}, "only the read, old notification is gone")
+
+
+def test_expire_bids_ends_what_nobody_took(all_stores: Stores) -> None:
+    (bid,) = all_stores.rows(
+        "itlc_orders",
+        "INSERT INTO bidding (bidder_id, amount, service_id, provider_id, provider_user_id, created_at) "
+        "VALUES (:id, 10, 1, 1, :other, now() - interval '31 days') RETURNING id",
+        id=PERSON,
+        other=PERSON + 1,
+    )
+
+    def status() -> str:
+        (row,) = all_stores.rows("itlc_orders", "SELECT status FROM bidding WHERE id = :id", id=bid["id"])
+        return str(row["status"])
+
+    eventually(lambda: status() == "expired", "the old bid has expired")
+
+
+def test_expire_topups_fails_what_is_stuck(all_stores: Stores) -> None:
+    (user,) = all_stores.rows(
+        "itlc_users",
+        "INSERT INTO users (name, email, password) VALUES ('Stuck', :email, 'x') RETURNING id",
+        email=f"{uuid.uuid4()}@example.org",
+    )
+    (topup,) = all_stores.rows(
+        "itlc_tokens",
+        "INSERT INTO token_topups (user_id, made_by, amount, created_at) "
+        "VALUES (:id, :id, 10, now() - interval '2 hours') RETURNING id",
+        id=user["id"],
+    )
+
+    def status() -> str:
+        (row,) = all_stores.rows("itlc_tokens", "SELECT status FROM token_topups WHERE id = :id", id=topup["id"])
+        return str(row["status"])
+
+    eventually(lambda: status() == "failed", "the stuck top-up has failed")
+
+
+def test_purge_expired_forgets_spent_keys(all_stores: Stores) -> None:
+    all_stores.rows(
+        "itlc_api",
+        "INSERT INTO idempotency_keys (caller, operation, key, fingerprint, status, body, expires_at) "
+        "VALUES ('user:1', 'publish_service', 'spent', 'x', 201, '{}', now() - interval '1 minute')",
+    )
+    spent = "SELECT 1 FROM idempotency_keys WHERE key = 'spent'"
+    eventually(lambda: not all_stores.rows("itlc_api", spent), "the spent key is gone")
+
+
+def test_relay_outbox_sends_what_waits(all_stores: Stores) -> None:
+    event_id = uuid.uuid4()
+    all_stores.rows(
+        "itlc_tokens",
+        "INSERT INTO outbox (id, queue, type, aggregate, payload) "
+        "VALUES (:id, 'projects', 'progress', 'project:0', CAST(:payload AS jsonb))",
+        id=event_id,
+        payload='{"project_id": "000000000000000000000000", "status": "open"}',
+    )
+    sent = "SELECT 1 FROM outbox WHERE id = :id AND published_at IS NOT NULL"
+    eventually(lambda: bool(all_stores.rows("itlc_tokens", sent, id=event_id)), "the waiting event was sent")
