@@ -52,8 +52,8 @@ def test_what_is_written_can_be_read() -> None:
     [
         {"exp": int(time.time()) - 1},
         {"exp": time.time() + 100.5},
-        {"nbf": int(time.time()) + 60},
-        {"iat": int(time.time()) + 60},
+        {"nbf": int(time.time()) + 86_400},
+        {"iat": int(time.time()) + 86_400},
         {"iss": "somebody"},
         {"aud": "another-api"},
         {"aud": ["itlc-api", "another-api"]},
