@@ -126,17 +126,30 @@ def wait_for_end(process: ProcessId, seconds: float) -> bool:
 
 
 def free_port(wish: int | None = None) -> int:
-    """A port of the loopback interface that nobody listens on: `wish` if that is free, else any."""
-    candidates = [] if wish is None else [wish]
-    candidates += secrets.SystemRandom().sample(PORTS, 100)
-    for port in candidates:
-        with socket.socket() as probe:
-            # A port whose last connections are only fading away is free for a server.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with suppress(OSError):
-                probe.bind((LOOPBACK, port))
-                return port
+    """A port of the loopback interface that nobody listens on: `wish` if that is free, else any.
+
+    A server that was killed may hold its port for a moment longer; `wish` is waited for, up to five seconds, for others
+    have noted it."""
+    deadline = time.monotonic() + 5
+    while wish is not None and time.monotonic() < deadline:
+        if _free(wish):
+            return wish
+        time.sleep(0.1)
+    for port in secrets.SystemRandom().sample(PORTS, 100):
+        if _free(port):
+            return port
     raise OSError(f"none of 100 ports tried between {PORTS.start} and {PORTS.stop} is free on {LOOPBACK}")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        # A port whose last connections are only fading away is free for a server.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
 
 
 def listening(port: int) -> bool:
