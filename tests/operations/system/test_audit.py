@@ -201,6 +201,7 @@ def test_a_deletions_record_outlives_the_queues_absence(
 
 def test_a_deletion_that_does_not_happen_leaves_no_record(stores: Stores, admin: As) -> None:
     project_id = ObjectId(project_of(holder("Ada")))
+    admin_caller = Caller(admin.user_id)
     asked: list[int] = []
 
     def allow(document: mongo.Document) -> tuple[events.Event, ...]:
@@ -208,7 +209,7 @@ def test_a_deletion_that_does_not_happen_leaves_no_record(stores: Stores, admin:
         if len(asked) > 1:
             raise PermissionError("it has changed")
         stores.mongo["itlc_pbfr"]["projects"].update_one({"_id": project_id}, {"$inc": {"version": 1}})
-        return if_privileged(Caller(admin.user_id), 1, "delete_project", "project:x")
+        return if_privileged(admin_caller, 4711, "delete_project", "project:x")
 
     with pytest.raises(PermissionError):
         mongo.projects.write(lambda db: db.remove({"_id": project_id}, "project", allow))
