@@ -4,9 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := layers/core functions infra
-# Asserts, keys of the emulator, jitter, processes, escaping: ruff has the same rules, and each exception there has its
+# Asserts, keys of the emulator, jitter, processes, escaping, SQL of constants: ruff has the same rules, and each exception there has its
 # reason beside it.
-JUDGED_BY_RUFF := B101,B106,B311,B404,B406,B603
+JUDGED_BY_RUFF := B101,B105,B106,B311,B404,B406,B603,B608
 LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
