@@ -3,8 +3,9 @@
 import uuid
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from itlc.events import CLAIM, Event
@@ -58,19 +59,21 @@ def claim(handle: Connection, limit: int = 100) -> list[Event]:
         .returning(table)
     )
     rows = sorted(handle.execute(taken), key=lambda row: row.created_at)
-    return [
-        Event(
-            queue=row.queue,
-            type=row.type,
-            aggregate=row.aggregate,
-            payload=row.payload,
-            id=str(row.id),
-            created_at=row.created_at.isoformat(),
-            aggregate_version=row.aggregate_version,
-            request_id=row.request_id,
-        )
-        for row in rows
-    ]
+    return [as_event(row) for row in rows]
+
+
+def as_event(row: Row[Any]) -> Event:
+    """A row of the outbox as the event that it holds."""
+    return Event(
+        queue=row.queue,
+        type=row.type,
+        aggregate=row.aggregate,
+        payload=row.payload,
+        id=str(row.id),
+        created_at=row.created_at.isoformat(),
+        aggregate_version=row.aggregate_version,
+        request_id=row.request_id,
+    )
 
 
 def forget_notices(

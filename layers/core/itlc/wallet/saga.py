@@ -8,7 +8,7 @@ the request that began the work, at once, and the queue, as often as it likes.
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection, select
@@ -104,20 +104,7 @@ class Saga:
             waiting.extend(self.apply(waiting.pop(0)))
 
     def _followed(self, db: Connection, event: Event) -> list[Event]:
-        outbox = db.info["database"].outbox
+        table = db.info["database"].outbox
         possible = [_id_after(event, type) for type in self.steps]
-        rows = db.execute(select(outbox).where(outbox.c.id.in_(possible)))
-        return [_as_event(row) for row in rows]
-
-
-def _as_event(row: Any) -> Event:
-    return Event(
-        queue=row.queue,
-        type=row.type,
-        aggregate=row.aggregate,
-        payload=row.payload,
-        id=str(row.id),
-        created_at=row.created_at.isoformat(),
-        aggregate_version=row.aggregate_version,
-        request_id=row.request_id,
-    )
+        rows = db.execute(select(table).where(table.c.id.in_(possible)))
+        return [outbox.as_event(row) for row in rows]
