@@ -11,7 +11,7 @@ LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean test check format lock
+.PHONY: help up down clean test fuzz check format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ clean: ## Stop it and delete its data (downloads in the user's caches stay)
 
 test: $(DEV) ## Run every test, on stores and ports of its own
 	$(BIN)/pytest -n 2 --dist loadfile
+
+FUZZ_EXAMPLES ?= 1000
+FUZZ_SEED ?= 0
+
+fuzz: $(DEV) ## Fuzz the API against its contract: FUZZ_EXAMPLES=1000 for each operation, FUZZ_SEED=0 for new values
+	$(BIN)/python -m tests.fuzz.run --examples $(FUZZ_EXAMPLES) --seed $(FUZZ_SEED)
 
 check: $(DEV) ## Format, lint, types, security, template, locks: what CI checks without running the system
 	$(BIN)/ruff format --check .

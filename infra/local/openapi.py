@@ -18,7 +18,7 @@ from itlc.answers import STATUS
 from itlc.fields import MAX_ID
 from itlc.operation import Route
 from itlc.paging import Page
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode
 
 from infra.local.examples import example
@@ -100,8 +100,9 @@ PARAMETERS: dict[str, Any] = {
     "RequestId": {
         "name": "X-Request-Id",
         "in": "header",
-        "description": "An id for this request, kept in its answer, its log lines and its events.",
-        "schema": {"type": "string", "format": "uuid"},
+        "description": "An id for this request, kept in its answer, its log lines and its events, if it is a UUID; "
+        "anything else is passed over, and the request gets a new one.",
+        "schema": {"type": "string", "examples": ["6c782c4d-26b5-417a-bb37-162a29e2854b"]},
     },
     "IfMatch": {
         "name": "If-Match",
@@ -253,9 +254,18 @@ def _operation(found: Found, route: Route, schemas: dict[Key, Any], components: 
     }
     if (schema := schemas.get((name, "body"))) is not None:
         content = {"schema": schema, "example": example(schema, components)}
-        parts["requestBody"] = {"required": True, "content": {"application/json": content}}
+        parts["requestBody"] = {"required": not _may_be_empty(route), "content": {"application/json": content}}
     parts["responses"] = _responses(found, route, schemas.get((name, "result")), components)
     return parts
+
+
+def _may_be_empty(route: Route) -> bool:
+    """Whether the operation takes a request without a body, which is as good as an empty object."""
+    try:
+        route.body.validate_python({})
+    except ValidationError:
+        return False
+    return True
 
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:

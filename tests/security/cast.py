@@ -13,6 +13,7 @@ from tests.support.market import open_bid, order_in, project_of, provider_of, se
 from tests.support.money import holder
 from tests.support.people import PASSWORD
 from tests.support.plans import lay_down, step
+from tests.support.queues import drain
 from tests.support.stack import Stores
 
 Actor = Literal["anonymous", "stranger", "rival", "customer", "seller", "admin", "erased"]
@@ -40,11 +41,8 @@ class Cast:
     def __post_init__(self) -> None:
         provider_of(self.rival)
         provider_of(self.seller)
-        for sql in (
-            "UPDATE users SET name = '', email = 'erased-' || id, password = '', erased_at = now() WHERE id = :id",
-            "UPDATE sessions SET ended_at = now(), end_reason = 'erased' WHERE user_id = :id",
-        ):
-            self.stores.rows("itlc_users", sql, id=self.erased.user_id)
+        assert self.erased.call("erase_me").status == 202
+        drain()
 
     def actor(self, name: Actor) -> As:
         """One of them."""

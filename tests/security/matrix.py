@@ -145,7 +145,8 @@ def check(one: Row, cast: Cast, actor: Actor) -> None:
     assert spec is not None
     request = one.ask(cast)
     keyed = spec.key == "required"
-    before = cast.fingerprint(without_keys=keyed)
+    changes_nothing = one.expected(actor) >= 400 or spec.method == "GET"
+    before = cast.fingerprint(without_keys=keyed) if changes_nothing else {}
     response = cast.actor(actor).call(
         one.operation,
         request.body,
@@ -154,7 +155,6 @@ def check(one: Row, cast: Cast, actor: Actor) -> None:
         **request.ids,
     )
     assert response.status == one.expected(actor), response.text
-    changes_nothing = response.status >= 400 or spec.method == "GET"
     if changes_nothing:
         assert cast.fingerprint(without_keys=keyed) == before, f"{actor} is answered {response.status}, and wrote"
     if one.lists is not None and response.status == 200:

@@ -37,6 +37,8 @@ ACCOUNTS = (
         ),
         erased=401,
     ),
+    row("export_me", "U", 200, erased=401),
+    row("erase_me", "U", 202, erased=401),
     row("request_password_reset", "P", 202, Request({"email": "customer@example.org"})),
     row(
         "reset_password",
@@ -108,7 +110,15 @@ PROJECTS = (
 )
 
 BIDS = (
-    row("place_bid", "U", 201, lambda cast: Request({"amount": "99.00"}, {"service_id": cast.service()}), seller=409),
+    # Nobody bids on their own service, and a closed account makes nothing that would need another's answer.
+    row(
+        "place_bid",
+        "U",
+        201,
+        lambda cast: Request({"amount": "99.00"}, {"service_id": cast.service()}),
+        seller=409,
+        erased=409,
+    ),
     row("list_service_bids", "U", 200, lambda cast: Request(ids={"service_id": cast.service_with_bid()})),
     row("list_my_bids", "U", 200, lambda cast: after(cast.bid()), lists={"customer"}),
     row("read_bid", "bidder or prov", 200, lambda cast: Request(ids={"bid_id": cast.bid()})),
@@ -221,6 +231,9 @@ SYSTEM = (
     row("show_readiness", "P", 200),
     row("show_openapi", "P", 200),
     row("show_docs", "P", 200, lambda cast: after(cast.with_docs())),
+    row("run_reconciliation", "A", 201),
+    row("list_reconciliations", "A", 200),
+    row("list_audit", "A", 200),
 )
 
 ROWS: tuple[Row, ...] = (
