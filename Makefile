@@ -11,7 +11,7 @@ LOCAL := $(VENV)/.installed-local
 DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean test fuzz check format lock
+.PHONY: help up down clean test faults fuzz check format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ clean: ## Stop it and delete its data (downloads in the user's caches stay)
 
 test: $(DEV) ## Run every test, on stores and ports of its own
 	$(BIN)/pytest -n 2 --dist loadfile
+
+faults: $(DEV) ## Crash, duplicate, race and break the money's way in full (`make test` runs a share of it); takes long
+	FAULTS=full $(BIN)/pytest -n 2 --dist loadfile --timeout 7200 tests/faults
 
 FUZZ_EXAMPLES ?= 1000
 FUZZ_SEED ?= 0
