@@ -98,14 +98,14 @@ def _decimal(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         raise ValueError('must be a decimal such as "120.00"')
     text = repr(value) if isinstance(value, float) else str(value)
-    if not re.fullmatch(r"-?\d{1,20}(\.\d{1,20})?", text):
+    if not re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", text):
         raise ValueError('must be a decimal such as "120.00"')
+    if len(text.partition(".")[2]) > 2:
+        raise ValueError("must have at most two places")
     return Decimal(text)
 
 
-def _two_places(value: Decimal) -> Decimal:
-    if value != value.quantize(Decimal("0.01")):
-        raise ValueError("must have at most two places")
+def _to_two_places(value: Decimal) -> Decimal:
     return value.quantize(Decimal("0.01"))
 
 
@@ -117,12 +117,12 @@ Amount = Annotated[
     Decimal,
     BeforeValidator(_decimal),
     Field(gt=0, le=MAX_AMOUNT),
-    AfterValidator(_two_places),
+    AfterValidator(_to_two_places),
     PlainSerializer(_show_amount, return_type=str),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": r"^\d{1,10}(\.\d{1,2})?$"},
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,2})?$"},
                 {"type": "number", "exclusiveMinimum": 0, "maximum": int(MAX_AMOUNT), "multipleOf": 0.01},
             ],
             "examples": ["120.00"],
@@ -131,7 +131,7 @@ Amount = Annotated[
         mode="validation",
     ),
     WithJsonSchema(
-        {"type": "string", "pattern": r"^\d+\.\d{2}$", "examples": ["120.00"]},
+        {"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["120.00"]},
         mode="serialization",
     ),
 ]
@@ -139,7 +139,7 @@ Amount = Annotated[
 AmountSoFar = Annotated[
     Decimal,
     PlainSerializer(_show_amount, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+\.\d{2}$", "examples": ["0.00"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["0.00"]}),
 ]
 """Money added up, 0 at first; only ever answered."""
 

@@ -48,7 +48,7 @@ WholeAmount = Annotated[
         {
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": int(MAX_AMOUNT)},
-                {"type": "string", "pattern": r"^\d{1,10}(\.0{1,2})?$"},
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.0{1,2})?$"},
             ],
             "examples": [500],
             "description": "A whole number from 1 to 1,000,000,000.",
