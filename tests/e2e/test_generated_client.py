@@ -4,7 +4,6 @@ import importlib
 import json
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ import pytest
 from infra.local.commands.admin import grant_admin
 from infra.local.openapi import DOCUMENT
 from infra.local.stack import Endpoints
+from tests.support.waiting import eventually
 
 PACKAGE = "marketplace_client"
 PASSWORD = "correct horse battery staple"
-PATIENCE = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -77,11 +76,7 @@ class Somebody:
 
     def wait(self, operation: str, *path: Any, until: Callable[[Any], bool]) -> Any:
         """What the operation answers once `until` holds for it."""
-        deadline = time.monotonic() + PATIENCE
-        while not until(seen := self.call(operation, *path)):
-            assert time.monotonic() < deadline, f"{operation} still answers {seen}"
-            time.sleep(0.2)
-        return seen
+        return eventually(partial(self.call, operation, *path), f"{operation} answers so", holds=until)
 
 
 TAGS = {

@@ -3,9 +3,8 @@
 The template's schedules are from a minute to a day; here each rule is told to fire every minute.
 """
 
-import time
 import uuid
-from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -13,9 +12,12 @@ from infra.local.deploy import Deployment
 from infra.local.secret_store import aws_client
 from infra.local.stack import Endpoints
 from tests.support.stack import Stores
+from tests.support.waiting import eventually
 
-PATIENCE = 180  # seconds: the first minute's firing, and a cold start of every job at once
 PERSON = 900_001  # an id that no other test's user has
+
+# The first minute's firing, and a cold start of every job at once.
+by_the_clock = partial(eventually, within=180, pause=0.5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,14 +26,6 @@ def every_minute(deployment: Deployment, endpoints: Endpoints) -> None:
     rules = aws_client(endpoints, "events")
     for rule in rules.list_rules()["Rules"]:
         rules.put_rule(Name=rule["Name"], ScheduleExpression="rate(1 minute)", State="ENABLED")
-
-
-def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Wait until it holds. Fails after three minutes."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"it did not come about that {what}"
-        time.sleep(0.5)
 
 
 def test_purge_notifications_removes_what_was_read_long_ago(all_stores: Stores) -> None:
@@ -51,7 +45,7 @@ def test_purge_notifications_removes_what_was_read_long_ago(all_stores: Stores) 
         rows = all_stores.rows("itlc_orders", "SELECT message FROM notifications WHERE user_id = :id", id=PERSON)
         return {row["message"] for row in rows}
 
-    eventually(lambda: left() == {"False 91", "True 1"}, "only the read, old notification is gone")
+    by_the_clock(lambda: left() == {"False 91", "True 1"}, "only the read, old notification is gone")
 
 
 def test_expire_bids_ends_what_nobody_took(all_stores: Stores) -> None:
@@ -67,7 +61,7 @@ def test_expire_bids_ends_what_nobody_took(all_stores: Stores) -> None:
         (row,) = all_stores.rows("itlc_orders", "SELECT status FROM bidding WHERE id = :id", id=bid["id"])
         return str(row["status"])
 
-    eventually(lambda: status() == "expired", "the old bid has expired")
+    by_the_clock(lambda: status() == "expired", "the old bid has expired")
 
 
 def test_expire_topups_fails_what_is_stuck(all_stores: Stores) -> None:
@@ -87,7 +81,7 @@ def test_expire_topups_fails_what_is_stuck(all_stores: Stores) -> None:
         (row,) = all_stores.rows("itlc_tokens", "SELECT status FROM token_topups WHERE id = :id", id=topup["id"])
         return str(row["status"])
 
-    eventually(lambda: status() == "failed", "the stuck top-up has failed")
+    by_the_clock(lambda: status() == "failed", "the stuck top-up has failed")
 
 
 def test_purge_expired_forgets_spent_keys(all_stores: Stores) -> None:
@@ -97,7 +91,7 @@ def test_purge_expired_forgets_spent_keys(all_stores: Stores) -> None:
         "VALUES ('user:1', 'publish_service', 'spent', 'x', 201, '{}', now() - interval '1 minute')",
     )
     spent = "SELECT 1 FROM idempotency_keys WHERE key = 'spent'"
-    eventually(lambda: not all_stores.rows("itlc_api", spent), "the spent key is gone")
+    by_the_clock(lambda: not all_stores.rows("itlc_api", spent), "the spent key is gone")
 
 
 def test_relay_outbox_sends_what_waits(all_stores: Stores) -> None:
@@ -110,4 +104,4 @@ def test_relay_outbox_sends_what_waits(all_stores: Stores) -> None:
         payload='{"project_id": "000000000000000000000000", "status": "open"}',
     )
     sent = "SELECT 1 FROM outbox WHERE id = :id AND published_at IS NOT NULL"
-    eventually(lambda: bool(all_stores.rows("itlc_tokens", sent, id=event_id)), "the waiting event was sent")
+    by_the_clock(lambda: bool(all_stores.rows("itlc_tokens", sent, id=event_id)), "the waiting event was sent")

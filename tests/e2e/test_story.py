@@ -1,7 +1,5 @@
 """The whole marketplace story over HTTP, and what it leaves in the seven stores, read by the stores' own names."""
 
-import time
-from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -14,18 +12,9 @@ from infra.local.commands.admin import grant_admin
 from infra.local.stack import Endpoints
 from tests.support.money import ledger_holds
 from tests.support.stack import Stores
+from tests.support.waiting import eventually
 
-PATIENCE = 40.0
 OUTBOXES = ("itlc_users", "itlc_api", "itlc_orders", "itlc_tokens", "itlc_templates")
-
-
-def eventually(holds: Callable[[], Any], what: str) -> Any:
-    """What `holds` returns, once that is true; fails when it has not come true after a while."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"in {PATIENCE:.0f} s it did not come true that {what}"
-        time.sleep(0.1)
-    return found
 
 
 def one(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -183,7 +172,9 @@ def test_everybody_concerned_was_told_once(
     eventually(lambda: any("rated" in message for message in messages("Bo")), "the provider is told of the rating")
     # A plan, and three of its steps that are Dee's to know of or made so by another's end.
     eventually(lambda: any("step 4 is complete" in message for message in messages("Dee")), "Dee is told of step 4")
-    ada = eventually(lambda: len(said := messages("Ada")) >= 10 and said, "the customer is told of all that happened")
+    ada = eventually(
+        lambda: messages("Ada"), "the customer is told of all that happened", holds=lambda said: len(said) >= 10
+    )
     assert sum("has a new plan" in message for message in ada) == 1
     for number in (1, 2, 3, 4):
         assert sum(f"step {number} is complete" in message for message in ada) == 1
@@ -204,5 +195,5 @@ def test_nothing_is_left_to_send_and_the_ledger_adds_up(told: list[str], all_sto
         nodes = all_stores.graph("MATCH (o:Outbox) RETURN count(o) AS waiting")
         return rows + documents + int(nodes[0]["waiting"])
 
-    eventually(lambda: waiting() == 0, "every outbox is empty")
+    eventually(waiting, "every outbox is empty", holds=lambda left: left == 0)
     ledger_holds(all_stores)

@@ -13,6 +13,7 @@ import httpx
 from infra.local.commands.admin import grant_admin
 from infra.local.stack import Endpoints
 from tests.support.plans import step
+from tests.support.waiting import eventually
 
 PASSWORD = "correct horse battery staple"
 RENEWED_AFTER = 240  # seconds; an access token lives for 600
@@ -80,10 +81,7 @@ class Caller:
 
     def told(self) -> list[int]:
         """The ids of their notifications, once there are some."""
-        deadline = time.monotonic() + 30
-        while not (items := self.call("GET", "/notifications")["items"]):
-            assert time.monotonic() < deadline, "nobody was told of anything"
-            time.sleep(0.2)
+        items = eventually(lambda: self.call("GET", "/notifications")["items"], "they are told of something")
         return [one["id"] for one in items]
 
 

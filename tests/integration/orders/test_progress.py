@@ -1,7 +1,6 @@
 """How a project stands, counted while another of its orders is just changing."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +12,7 @@ from itlc.stores.postgres import Database
 from tests.support.calling import As
 from tests.support.market import order_in
 from tests.support.stack import Stores
+from tests.support.waiting import eventually
 
 ada, bob = As(1), As(2)
 PROJECT = "665f1f77bcf86cd799439011"
@@ -25,8 +25,7 @@ def complete(db: Any, order_id: int) -> None:
 
 def waiting_for_a_lock(stores: Stores) -> bool:
     """Whether some transaction waits for another."""
-    sql = "SELECT 1 FROM pg_stat_activity WHERE datname = 'itlc_orders' AND wait_event_type = 'Lock'"
-    return bool(stores.rows("itlc_orders", sql))
+    return bool(stores.rows("itlc_orders", "SELECT 1 FROM pg_locks WHERE NOT granted"))
 
 
 def test_the_later_of_two_counts_what_the_earlier_did(stores: Stores) -> None:
@@ -43,9 +42,7 @@ def test_the_later_of_two_counts_what_the_earlier_did(stores: Stores) -> None:
         earlier = threads.submit(one.write, complete_and_linger)
         assert changed.wait(4)
         later = threads.submit(other.write, lambda db: complete(db, second))
-        deadline = time.monotonic() + 3
-        while not (waiting_for_a_lock(stores) or later.done()) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        eventually(lambda: waiting_for_a_lock(stores) or later.done(), "the later one waits", within=3, pause=0.01)
         assert not later.done(), "the later one did not wait for the earlier"
         may_commit.set()
         earlier.result(5)

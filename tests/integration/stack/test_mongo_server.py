@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +19,7 @@ from pymongo.read_concern import ReadConcern
 
 from infra.local import jars
 from infra.local.process import free_port
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 THREADS = 8
@@ -41,15 +41,18 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command(), cwd=ROOT, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                with self.client(serverSelectionTimeoutMS=100) as client:
-                    client.admin.command("ping")
-                return
-            except PyMongoError:
-                assert self.process.poll() is None, self.log.read_text()
-                assert time.monotonic() < deadline, self.log.read_text()
+        eventually(self.answers, "the server answers", within=30)
+
+    def answers(self) -> bool:
+        """Whether the server answers yet. Fails where it has ended."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            with self.client(serverSelectionTimeoutMS=100) as client:
+                client.admin.command("ping")
+        except PyMongoError:
+            return False
+        return True
 
     def end(self, by: signal.Signals) -> int:
         assert self.process is not None
