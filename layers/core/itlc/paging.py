@@ -107,7 +107,11 @@ def _signature(text: bytes, scope: str) -> bytes:
 def write_cursor(position: Position, scope: str) -> str:
     """The opaque cursor of `position`, good for `scope` only (caller, operation, path and filters in one string)."""
     text = json.dumps([_plain(value) for value in position], separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_signature(text, scope) + text).decode().rstrip("=")
+    return _in_letters(_signature(text, scope) + text)
+
+
+def _in_letters(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def read_cursor(cursor: str, scope: str) -> Position:
@@ -117,6 +121,8 @@ def read_cursor(cursor: str, scope: str) -> Position:
         raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
     except ValueError as error:
         raise refused from error
+    if _in_letters(raw) != cursor:  # decoding passes over foreign letters, and over the last one's spare bits
+        raise refused
     signature, text = raw[:16], raw[16:]
     if not hmac.compare_digest(signature, _signature(text, scope)):
         raise refused

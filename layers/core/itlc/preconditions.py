@@ -16,10 +16,11 @@ def etag(view: Any) -> str:
 
 
 class IfMatch:
-    """The request's `If-Match` header, if there was one."""
+    """The request's `If-Match` header, if there was one. A weak tag (`W/"…"`) matches nothing (RFC 9110, 13.1.1): it
+    says that two versions are as good as the same, and a change needs the very same."""
 
     def __init__(self, header: str | None) -> None:
-        self.wanted = None if header is None else [tag.strip().removeprefix("W/") for tag in header.split(",")]
+        self.wanted = None if header is None else [tag.strip() for tag in header.split(",")]
 
     def check(self, view: Any) -> None:
         """Raise PreconditionFailed when the request named other versions than that of `view`, the present one; any

@@ -15,6 +15,7 @@ from tests.support.racing import at_once
 from tests.support.stack import Stores
 
 SERVICE = {"name": "Gardening", "description": "Hedges, lawns, roses."}
+REQUEST_ID = "0190f5a8-6f1e-7cc4-9d5e-0b6f6f1c2a77"
 ada = As(1)
 
 
@@ -66,11 +67,16 @@ def test_a_malformed_key_is_refused(stores: Stores, key: str) -> None:
     assert stores.rows("itlc_api", "SELECT * FROM services") == []
 
 
-def test_a_request_id_that_is_a_uuid_is_kept() -> None:
-    given = str(uuid.uuid4())
+@pytest.mark.parametrize("given", [REQUEST_ID, REQUEST_ID.upper(), str(uuid.UUID(int=0))])
+def test_a_request_id_that_is_a_uuid_is_kept_to_the_letter(given: str) -> None:
     assert nobody.call("list_services", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
-    made = nobody.call("list_services", headers={"X-Request-Id": "mine"}).headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("given", ["mine", REQUEST_ID.replace("-", ""), REQUEST_ID.replace("-", "") + "----", "0" * 36])
+def test_a_request_id_that_is_no_uuid_is_replaced(given: str) -> None:
+    made = nobody.call("list_services", headers={"X-Request-Id": given}).headers["X-Request-Id"]
     assert uuid.UUID(made).version == 4
+    assert made != given
 
 
 def test_errors_carry_the_request_id_and_cors() -> None:

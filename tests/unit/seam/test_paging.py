@@ -29,10 +29,24 @@ def test_a_cursor_is_good_for_its_scope_only(scope: str) -> None:
 
 def test_no_changed_character_is_accepted() -> None:
     cursor = write_cursor((MOMENT, 7), "scope")
-    for place in range(len(cursor) - 1):  # the last one holds bits that base64 ignores
+    for place in range(len(cursor)):
         other = "A" if cursor[place] != "A" else "B"
         with pytest.raises(Invalid):
             read_cursor(cursor[:place] + other + cursor[place + 1 :], "scope")
+
+
+@pytest.mark.parametrize("moment", [MOMENT, MOMENT.replace(microsecond=0), MOMENT.replace(microsecond=120000)])
+@pytest.mark.parametrize("added", ["!", "\n", " ", "=", "*", "AAAA"])
+def test_no_added_character_is_accepted(moment: datetime, added: str) -> None:
+    """Nor the bits to spare of the last one, of which there are none, two or four."""
+    cursor = write_cursor((moment, 12), "scope")
+    for place in (0, 7, len(cursor)):
+        with pytest.raises(Invalid):
+            read_cursor(cursor[:place] + added + cursor[place:], "scope")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for last in alphabet.replace(cursor[-1], ""):
+        with pytest.raises(Invalid):
+            read_cursor(cursor[:-1] + last, "scope")
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "é", "====", "A" * 500])
