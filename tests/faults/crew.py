@@ -13,21 +13,19 @@ from typing import Any
 
 from tests.support.racing import become_a_worker
 
-PATIENCE = 60.0
-"""Seconds that a call may take before the race has failed."""
-
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class Crew:
-    """So many workers, forked when it is made: whatever they are to call must be importable (a lambda is not).
+    """So many workers, forked when it is made: whatever they are to call must be importable (a lambda is not). A call
+    may take so many seconds of `patience`.
 
     with Crew(20) as crew:
         answers = crew.at_once([(pay, (ada, order_id, str(number))) for number in range(20)])
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, *, patience: float = 60.0) -> None:
+        self.size, self.patience = size, patience
         context = multiprocessing.get_context("fork")
         start = context.Barrier(size)
         self._lines: list[Connection] = []
@@ -51,7 +49,7 @@ class Crew:
             line.send(calls[number] if number < len(calls) else None)
         answers = []
         for line in self._lines:
-            assert line.poll(PATIENCE), f"a call has not ended after {PATIENCE:g} s"
+            assert line.poll(self.patience), f"a call has not ended after {self.patience:g} s"
             answers.append(line.recv())
         for failed in answers:
             if isinstance(failed, BaseException):
@@ -85,7 +83,7 @@ def _work(line: Connection, parents: Iterable[Connection], start: Barrier) -> No
             asked: Call | None = line.recv()
         except EOFError:
             return
-        start.wait(PATIENCE)
+        start.wait(60)
         answer: Any = (None,)
         if asked is not None:
             call, arguments = asked
