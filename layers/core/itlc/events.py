@@ -8,6 +8,7 @@ delivered twice takes effect once.
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -24,6 +25,9 @@ CLAIM = timedelta(seconds=30)
 SQS_BATCH = 10
 LONGEST_DELAY = timedelta(minutes=15)
 """The longest that SQS keeps a message back."""
+AGGREGATE = re.compile(r"[\x20-\x7e]{1,128}")
+REQUEST_ID = re.compile(r"[\x20-\x7e]{1,64}")
+MAX_VERSION = 2**63 - 1
 
 log = logging.getLogger(__name__)
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -79,7 +83,7 @@ def read_event(queue: str, body: str) -> Event:
     """The event in a queue message. Raises Poison, with the reason, for what can never be one."""
     try:
         fields = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter where it nests too deep to be read
         raise Poison("the message is not JSON") from error
     if not isinstance(fields, dict) or fields.pop("schema", None) != SCHEMA:
         raise Poison(f"the message is not of schema {SCHEMA}")
@@ -90,7 +94,19 @@ def read_event(queue: str, body: str) -> Event:
         raise Poison(f"the message lacks a field or has one too many: {error}") from error
     if not isinstance(read.type, str) or not isinstance(read.payload, dict):
         raise Poison("the message's type is not a string or its payload not an object")
+    _check_envelope(read)
     return read
+
+
+def _check_envelope(read: Event) -> None:
+    """Raise Poison for what no outbox could hold: the events that follow carry it on."""
+    if not isinstance(read.aggregate, str) or not AGGREGATE.fullmatch(read.aggregate):
+        raise Poison("the aggregate is not a name of 1 to 128 characters")
+    if read.request_id is not None and not (isinstance(read.request_id, str) and REQUEST_ID.fullmatch(read.request_id)):
+        raise Poison("the request's id is not a text of 1 to 64 characters")
+    version = read.aggregate_version
+    if version is not None and not (type(version) is int and 0 <= version <= MAX_VERSION):
+        raise Poison("the aggregate's version is not a whole number")
 
 
 def send(events: Sequence[Event]) -> set[str]:
@@ -121,10 +137,11 @@ def send_later(event: Event, delay: timedelta) -> None:
 
 def bury(queue: str, body: str, reason: str) -> None:
     """Put a message that can never be processed into the queue's dead-letter queue, with the reason as an attribute."""
+    reason = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in reason[:256])
     client("sqs").send_message(
         QueueUrl=settings().dead_letter_queues[queue],
         MessageBody=body,
-        MessageAttributes={"reason": {"DataType": "String", "StringValue": reason[:256]}},
+        MessageAttributes={"reason": {"DataType": "String", "StringValue": reason}},
     )
 
 

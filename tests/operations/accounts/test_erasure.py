@@ -397,6 +397,7 @@ def test_leaving_several_times_at_once_is_leaving_once(stores: Stores) -> None:
         (message(4711), "there never was a user 4711"),
         (message(1, "forget"), "the queue erasures knows the types erase and erase_again, not 'forget'"),
         (message(None), "the payload of an erasure is one user_id"),
+        (message(2**31), "the payload of an erasure is one user_id"),
         ("{", "the message is not JSON"),
     ],
 )

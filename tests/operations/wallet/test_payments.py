@@ -470,6 +470,7 @@ def test_a_release_waits_until_there_is_room(
         ("release", {"provider_user_id": 1, "customer_id": None}, "escrow"),
         ("give_back", {}, "escrow"),
         ("pay", {}, "there is no event type 'pay'"),
+        ("collect", {"customer_id": 2**31}, "customer_id"),
         ("refunded", {}, "refund_id"),
     ],
 )

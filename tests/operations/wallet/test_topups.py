@@ -155,6 +155,7 @@ def test_messages_that_come_again_in_any_order_change_nothing(ada: As, stores: S
         ("credit", {"topup_id": 1, "user_id": 4711, "tokens": 5, "made_by": 1}, "there is no user 4711"),
         ("credit", {"topup_id": 1, "user_id": 1, "tokens": -5, "made_by": 1}, "tokens"),
         ("credit", {"topup_id": 1}, "user_id"),
+        ("credit", {"topup_id": 2**31, "user_id": 1, "tokens": 5, "made_by": 1}, "topup_id"),
         ("credited", {"topup_id": 4711}, "there is no top-up 4711"),
         ("refused", {"topup_id": 1, "reason": "whim"}, "reason"),
         ("credits", {}, "there is no event type 'credits'"),

@@ -18,12 +18,19 @@ def test_an_event_survives_its_journey() -> None:
     ("change", "reason"),
     [
         ("{", "not JSON"),
+        ("[" * 5_000, "not JSON"),
         ("[]", "schema"),
         ('{"schema": 2}', "schema"),
         ({"id": "x"}, "field"),
         ({"payload": []}, "payload"),
         ({"type": 7}, "type"),
         ({"colour": "red"}, "one too many"),
+        ({"aggregate": "a\0"}, "aggregate is not a name"),
+        ({"aggregate": "x" * 129}, "aggregate is not a name"),
+        ({"aggregate": 7}, "aggregate is not a name"),
+        ({"request_id": ["x"]}, "request's id"),
+        ({"aggregate_version": "3"}, "version"),
+        ({"aggregate_version": 2**63}, "version"),
     ],
 )
 def test_what_can_never_be_an_event_is_poison(change: object, reason: str) -> None:

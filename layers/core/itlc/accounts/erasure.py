@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from itlc import events, telemetry
 from itlc.accounts import personal_data as accounts
@@ -22,6 +22,7 @@ from itlc.catalog import personal_data as catalog
 from itlc.content import personal_data as content
 from itlc.errors import ItlcError, Poison
 from itlc.feedback import personal_data as feedback
+from itlc.fields import Id
 from itlc.notifications import personal_data as notifications
 from itlc.orders import personal_data as orders
 from itlc.orders.closing import NAMESPACE, QUEUE, TYPE
@@ -43,7 +44,7 @@ class Erase(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: int = Field(ge=1)
+    user_id: Id
 
 
 class NotErasedError(Exception):

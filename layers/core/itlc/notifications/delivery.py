@@ -13,15 +13,11 @@ from itlc.notifications import repository
 from itlc.notifications.schemas import Notice
 from itlc.stores.inbox import first_time
 
-ABOUT_LENGTH = 128
-
 
 def read_notice(event: Event) -> Notice:
     """What the event wants told. Raises Poison, with the reason, for what is no notice."""
     if event.type != "notice":
         raise Poison(f"the notifications queue knows the type notice, not {event.type[:64]}")
-    if not isinstance(event.aggregate, str) or not 0 < len(event.aggregate) <= ABOUT_LENGTH:
-        raise Poison(f"the aggregate is not a name of 1 to {ABOUT_LENGTH} characters")
     try:
         return Notice.model_validate(event.payload)
     except ValidationError as error:

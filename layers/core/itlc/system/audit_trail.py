@@ -11,6 +11,7 @@ from itlc.accounts.service import was_user
 from itlc.audit_events import TYPE
 from itlc.errors import Poison
 from itlc.events import Event
+from itlc.fields import Id
 from itlc.paging import Found, Position, cut
 from itlc.stores import inbox, postgres
 from itlc.stores.postgres import Database
@@ -61,7 +62,7 @@ class Act(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    actor_id: int = Field(ge=1)
+    actor_id: Id
     action: str = Field(min_length=1, max_length=64)
     before: dict[str, Any] | None
     after: dict[str, Any] | None
@@ -72,8 +73,6 @@ def read_act(event: Event) -> Act:
     who never was."""
     if event.type != TYPE:
         raise Poison(f"the queue audit knows the type {TYPE}, not {event.type[:64]!r}")
-    if not isinstance(event.aggregate, str) or not 0 < len(event.aggregate) <= 128:
-        raise Poison("the aggregate is not a name of 1 to 128 characters")
     try:
         datetime.fromisoformat(event.created_at)
         act = Act.model_validate(event.payload, strict=True)

@@ -20,7 +20,7 @@ from itlc.access import Caller
 from itlc.answers import Reply, problem
 from itlc.errors import Conflict, Forbidden, InsufficientTokens, ItlcError, Poison
 from itlc.events import Event
-from itlc.fields import View, tokens_of
+from itlc.fields import Id, View, tokens_of
 from itlc.idempotency import Key
 from itlc.notices import notice
 from itlc.orders import model as order_rules
@@ -52,23 +52,23 @@ QUEUE = "payments"
 class Share(Payload):
     """One order of a payment: what it costs and who is paid."""
 
-    order_id: int = Field(ge=1)
+    order_id: Id
     tokens: int = Field(ge=0)
-    provider_user_id: int = Field(ge=1)
+    provider_user_id: Id
 
 
 class Collect(Payload):
     """The customer's tokens are to go into escrow."""
 
     payment_id: uuid.UUID
-    customer_id: int = Field(ge=1)
+    customer_id: Id
     orders: tuple[Share, ...] = Field(min_length=1)
 
 
 class Collected(Collect):
     """They did. `balance` is what the customer has left."""
 
-    balance: int
+    balance: int = Field(ge=0, le=MAX_TOKENS)
 
 
 class Declined(Payload):
@@ -83,7 +83,7 @@ class Release(Payload):
     """One provider's user is to get what is in escrow for them."""
 
     payment_id: uuid.UUID
-    provider_user_id: int
+    provider_user_id: Id
     orders: tuple[Share, ...] = Field(min_length=1)
 
 
@@ -91,7 +91,7 @@ class GiveBack(Payload):
     """The customer is to get back what is in escrow."""
 
     payment_id: uuid.UUID
-    customer_id: int
+    customer_id: Id
     orders: tuple[Share, ...] = Field(min_length=1)
 
 

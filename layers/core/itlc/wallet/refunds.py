@@ -19,6 +19,7 @@ from itlc.access import Caller
 from itlc.answers import Reply, problem
 from itlc.errors import Conflict, Forbidden, Poison, invalid
 from itlc.events import Event
+from itlc.fields import Id
 from itlc.idempotency import Key
 from itlc.notices import notice
 from itlc.orders import model as order_rules
@@ -27,7 +28,16 @@ from itlc.orders.service import refresh_progress, visible
 from itlc.settings import settings
 from itlc.stores import outbox, postgres
 from itlc.wallet import ledger, repository
-from itlc.wallet.model import Move, Reason, account_of, cause_id, refused_refund, tokens_to_give_back, why_not
+from itlc.wallet.model import (
+    MAX_TOKENS,
+    Move,
+    Reason,
+    account_of,
+    cause_id,
+    refused_refund,
+    tokens_to_give_back,
+    why_not,
+)
 from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
 from itlc.wallet.schemas import Refunded, Refunding, RefundOrder
 from itlc.wallet.under_key import begin_under_key, created, keep_answer, key_columns, run_on
@@ -40,10 +50,10 @@ class Refund(Payload):
     """The provider's user is to give the customer tokens back."""
 
     refund_id: uuid.UUID
-    order_id: int = Field(ge=1)
-    payer_id: int = Field(ge=1)
-    payee_id: int = Field(ge=1)
-    tokens: int = Field(ge=1)
+    order_id: Id
+    payer_id: Id
+    payee_id: Id
+    tokens: int = Field(ge=1, le=MAX_TOKENS)
 
 
 class RefundMade(Payload):

@@ -20,13 +20,14 @@ from itlc.accounts.service import was_user
 from itlc.catalog.service import provider_id_of
 from itlc.errors import Forbidden, NotFound, Poison
 from itlc.events import Event
+from itlc.fields import Id
 from itlc.notices import notice
 from itlc.operation import Deadline
 from itlc.paging import Found
 from itlc.settings import settings
 from itlc.stores import inbox, outbox, postgres
 from itlc.wallet import ledger, repository
-from itlc.wallet.model import TOPUPS, Move, Reason, account_of, cause_id, failed_topup, why_not
+from itlc.wallet.model import MAX_TOKENS, TOPUPS, Move, Reason, account_of, cause_id, failed_topup, why_not
 from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
 from itlc.wallet.schemas import TopUp, TopupQuery, TopupView
 
@@ -37,22 +38,22 @@ BATCH = 100
 class Credit(Payload):
     """Tokens are to be credited."""
 
-    topup_id: int = Field(ge=1)
-    user_id: int = Field(ge=1)
-    tokens: int = Field(ge=1)
-    made_by: int
+    topup_id: Id
+    user_id: Id
+    tokens: int = Field(ge=1, le=MAX_TOKENS)
+    made_by: Id
 
 
 class Credited(Payload):
     """They were."""
 
-    topup_id: int
+    topup_id: Id
 
 
 class Refused(Payload):
     """They could not be."""
 
-    topup_id: int
+    topup_id: Id
     reason: Reason
 
 
