@@ -12,6 +12,9 @@ from itlc.errors import FieldError, Invalid, Malformed, NotFound, TooLarge, inva
 from itlc.fields import MAX_ID, Input
 from itlc.settings import settings
 
+MOST_DIGITS = 1000
+"""The most digits of a whole number: far more than any field takes, and fewer than Python refuses to read."""
+
 
 class NoBody(Input):
     """What an operation without a body accepts: nothing, or an empty object."""
@@ -21,7 +24,7 @@ def read_json(raw: bytes) -> Any:
     """The JSON value in a body. An empty body is an empty object.
 
     Raises TooLarge over `ITLC_BODY_BYTES`, Malformed when it is not JSON in UTF-8 (RFC 8259: no NaN, no Infinity),
-    Invalid when it nests deeper than `ITLC_BODY_DEPTH`.
+    Invalid when it nests deeper than `ITLC_BODY_DEPTH` or holds a number of more than `MOST_DIGITS`.
     """
     if len(raw) > settings().body_bytes:
         raise TooLarge(f"The body is {len(raw):,} bytes; at most {settings().body_bytes:,} are accepted.")
@@ -34,7 +37,7 @@ def read_json(raw: bytes) -> Any:
     if _depth(text) > settings().body_depth:
         raise Invalid(f"The body nests deeper than {settings().body_depth}.")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole_number)
     except ValueError as error:
         raise Malformed(f"The body is not JSON: {error}.") from error
     if "\\ud" in text.lower():
@@ -54,6 +57,12 @@ def _refuse_lone_surrogates(value: Any, field: str) -> None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise Invalid(f"A number of the body has {len(text):,} digits; at most {MOST_DIGITS} are accepted.")
+    return int(text)
 
 
 def _depth(text: str) -> int:

@@ -43,6 +43,11 @@ def test_a_body_nests_at_most_20_deep(depth: int, refused: bool) -> None:
         read_json(text)
 
 
+def test_a_number_of_thousands_of_digits_is_json_but_refused() -> None:
+    with pytest.raises(Invalid, match="5,000 digits"):
+        read_json(b"1" * 5_000)
+
+
 def test_brackets_in_strings_do_not_nest() -> None:
     value = {"text": '[[[["' * 30}
     assert read_json(json.dumps(value).encode()) == value
