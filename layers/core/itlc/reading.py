@@ -35,7 +35,7 @@ def read_json(raw: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Malformed("The body is not UTF-8.") from error
     if _depth(text) > settings().body_depth:
-        raise Invalid(f"The body nests deeper than {settings().body_depth}.")
+        raise invalid("body", f"nests deeper than {settings().body_depth}")
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole_number)
     except ValueError as error:
@@ -61,7 +61,7 @@ def _refuse_constant(name: str) -> None:
 
 def _whole_number(text: str) -> int:
     if len(text) > MOST_DIGITS:
-        raise Invalid(f"A number of the body has {len(text):,} digits; at most {MOST_DIGITS} are accepted.")
+        raise invalid("body", f"has a number of {len(text):,} digits; at most {MOST_DIGITS:,} are accepted")
     return int(text)
 
 

@@ -37,15 +37,17 @@ def test_an_empty_body_is_an_empty_object() -> None:
 def test_a_body_nests_at_most_20_deep(depth: int, refused: bool) -> None:
     text = b"[" * depth + b"]" * depth
     if refused:
-        with pytest.raises(Invalid, match="deeper than 20"):
+        with pytest.raises(Invalid, match="deeper than 20") as caught:
             read_json(text)
+        assert [error.field for error in caught.value.errors] == ["body"]
     else:
         read_json(text)
 
 
 def test_a_number_of_thousands_of_digits_is_json_but_refused() -> None:
-    with pytest.raises(Invalid, match="5,000 digits"):
+    with pytest.raises(Invalid, match="5,000 digits") as caught:
         read_json(b"1" * 5_000)
+    assert [error.field for error in caught.value.errors] == ["body"]
 
 
 def test_brackets_in_strings_do_not_nest() -> None:
