@@ -19,4 +19,4 @@ app = Operation("change_password")
 )
 def change_password(request: ChangePassword) -> None:
     change = credentials.prove_change(request, app.caller)
-    app.commit(credentials.change_password, change, caller=app.caller)
+    app.commit(credentials.change_password, change, caller=app.caller, if_match=app.if_match)

@@ -164,6 +164,18 @@ def _whole(value: Any) -> Any:
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID), BeforeValidator(_whole)]
 """The id of a PostgreSQL row, in a body."""
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,10}", value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Digits = BeforeValidator(_digits)
+"""A whole number in a query is written in digits: Python would also read ` 5`, `+5`, `5.0` and `5_0`."""
+IdInQuery = Annotated[int, Field(ge=1, le=MAX_ID), Digits]
+"""The id of a PostgreSQL row, as a filter."""
 ObjectIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["665f1f77bcf86cd799439011"])]
 """The id of a MongoDB document, 24 hexadecimal digits."""
 

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from itlc.errors import invalid
+from itlc.fields import Digits
 from itlc.secrets import secret
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ class PageQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: int = Field(20, ge=1, le=100, description="How many items at the most.")
+    limit: Annotated[int, Digits] = Field(20, ge=1, le=100, description="How many items at the most.")
     cursor: str | None = Field(
         None, min_length=1, max_length=1024, description="`next_cursor` of the page before; absent for the first page."
     )

@@ -183,6 +183,18 @@ def test_a_password_is_changed_only_by_who_knows_it(stores: Stores) -> None:
     assert As(ada.user_id).call("change_password", {"current_password": PASSWORD, "new_password": NEW}).status == 401
 
 
+def test_a_password_is_changed_for_the_version_of_the_user_that_was_read(stores: Stores) -> None:
+    ada = person("Ada")
+    change = {"current_password": PASSWORD, "new_password": NEW}
+    read = {"If-Match": ada.call("read_me").headers["ETag"]}
+    assert ada.call("change_me", {"name": "Ada L."}).status == 200
+    assert ada.call("change_password", change, headers=read).status == 412
+    signed_in("Ada", PASSWORD)
+    read = {"If-Match": ada.call("read_me").headers["ETag"]}
+    assert ada.call("change_password", change, headers=read).status == 204
+    assert ada.call("change_me", {"name": "Ada"}, headers=read).status == 412, "a new password is a new version"
+
+
 def test_the_authorizer_allows_the_whole_stage_and_says_who_calls(stores: Stores) -> None:
     ada = person("Ada")
     token = nobody.call("sign_in", ADA)["access_token"]

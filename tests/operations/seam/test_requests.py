@@ -94,6 +94,17 @@ def test_a_list_takes_only_its_own_parameters() -> None:
         assert answer["errors"][0]["field"] in query
 
 
+@pytest.mark.parametrize(
+    "written", ["", "0", "101", "-1", "+5", " 5", "5 ", "5.0", "1_0", "1e1", "0x5", "\uff15", "many"]
+)
+def test_a_whole_number_in_a_query_is_written_in_digits(stores: Stores, written: str) -> None:
+    assert nobody.call("list_services", query={"limit": written}).status == 422
+    if written != "101":
+        answer = nobody.call("list_services", query={"provider_id": written})
+        assert (answer.status, answer["errors"][0]["field"]) == (422, "provider_id")
+    assert nobody.call("list_services", query={"limit": "100", "provider_id": "7"}).status == 200
+
+
 def test_a_token_that_has_expired_since_is_refused() -> None:
     app = operation("publish_service")
     event: dict[str, Any] = {

@@ -16,6 +16,7 @@ from itlc.accounts.model import PASSWORD_CHANGED
 from itlc.accounts.schemas import ChangePassword, Register, SignIn, UserView
 from itlc.accounts.service import taken, there
 from itlc.errors import Invalid, Unauthenticated, invalid
+from itlc.preconditions import IfMatch
 from itlc.stores import postgres
 
 
@@ -82,12 +83,14 @@ def prove_change(request: ChangePassword, caller: Caller) -> NewPassword:
     return NewPassword(row.password, passwords.hash_of_new(request.new_password, row.email, field="new_password"))
 
 
-def change_password(db: Connection, change: NewPassword, *, caller: Caller) -> None:
+def change_password(db: Connection, change: NewPassword, *, caller: Caller, if_match: IfMatch) -> None:
     """Set the caller's new password; every other session ends, every password reset is void.
 
-    Raises Invalid when the password was changed meanwhile, Unauthenticated when this very session was ended.
+    Raises Invalid when the password was changed meanwhile, Unauthenticated when this very session was ended, and
+    PreconditionFailed: a password has no version of its own, it goes by the user's.
     """
     row = there(repository.user_for_change(db, caller.id))
+    if_match.check(UserView.model_validate(row))
     if row.password != change.kept:
         raise _wrong()
     session_id = uuid.UUID(caller.session_id)

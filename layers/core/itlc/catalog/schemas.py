@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from itlc.fields import Email, Id, Input, Moment, Name, Text, View, Words
+from itlc.fields import Email, Id, IdInQuery, Input, Moment, Name, Text, View, Words
 from itlc.paging import PageQuery
 
 
@@ -86,5 +86,5 @@ class ServiceQuery(PageQuery):
     """Which of the services on offer, and in which order."""
 
     q: Words | None = Field(None, description="Words that must all occur in the name or the description.")
-    provider_id: int | None = Field(None, ge=1, le=2**31 - 1)
-    sort: Literal["newest", "rating"] = "newest"
+    provider_id: IdInQuery | None = Field(None, description="Only what this provider offers.")
+    sort: Literal["newest", "rating"] = Field("newest", description="Newest first, or best rated first.")

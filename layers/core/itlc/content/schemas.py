@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from itlc.fields import MAX_ID, Input, LongText, Moment, Name, ObjectIdText, Text, View, Words
+from itlc.fields import IdInQuery, Input, LongText, Moment, Name, ObjectIdText, Text, View, Words
 from itlc.paging import PageQuery
 
 
@@ -61,5 +61,5 @@ class FaqView(PieceView):
 class PieceQuery(PageQuery):
     """Which blogs or FAQs."""
 
-    provider_id: int | None = Field(None, ge=1, le=MAX_ID)
+    provider_id: IdInQuery | None = Field(None, description="Only what this provider wrote.")
     q: Words | None = Field(None, description="Words that must all occur.")

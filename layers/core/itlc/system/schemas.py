@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from itlc.fields import MAX_ID, Moment, View
+from itlc.fields import IdInQuery, Moment, View
 from itlc.paging import PageQuery
 
 State = Literal["up", "away"]
@@ -40,7 +40,7 @@ class ReadinessView(View):
 class AuditQuery(PageQuery):
     """Which acts."""
 
-    actor_id: int | None = Field(None, ge=1, le=MAX_ID, description="Who did it.")
+    actor_id: IdInQuery | None = Field(None, description="Who did it.")
     object: str | None = Field(
         None, min_length=1, max_length=128, description="What it was done to.", examples=["order:12"]
     )
