@@ -3,20 +3,31 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from itlc.fields import Email, Input, Moment, Text, TextOrBlank, View
 from itlc.paging import PageQuery
 from itlc.plans.model import MAX_ADDRESSES, MAX_STEPS
 
-StepNumber = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+
+def _number_of_a_step(number: int) -> int:
+    if not 1 <= number <= MAX_STEPS:
+        raise ValueError(f"there is no step {number}: steps are numbered from 1 to at most {MAX_STEPS}")
+    return number
+
+
+_STEP_NUMBER = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_STEPS})
+
+StepNumber = Annotated[int, AfterValidator(_number_of_a_step), _STEP_NUMBER]
+Dependency = Annotated[int, _STEP_NUMBER]
+"""A step's number, whichever: that the plan has no such step is said together with the step that depends on it."""
 Hours = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Personnel = Annotated[
     list[Email],
     Field(max_length=MAX_ADDRESSES, description="Addresses; whoever of them is a user is told what becomes of it."),
 ]
 Dependencies = Annotated[
-    list[StepNumber],
+    list[Dependency],
     Field(max_length=MAX_STEPS, description="The numbers of the steps that have to be complete first."),
 ]
 
