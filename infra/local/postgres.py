@@ -182,7 +182,7 @@ class Postgres(Server):
         try:
             with closing(self._connect(port)) as connection:
                 connection.run("SELECT 1")
-        except pg8000.exceptions.InterfaceError:
+        except (pg8000.exceptions.InterfaceError, OSError):  # pg8000 lets some of a lost connection's errors through
             return False
         except pg8000.exceptions.DatabaseError as error:
             if error.args[0].get("C") == "57P03":  # it is starting up, or recovering
