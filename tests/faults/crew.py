@@ -5,6 +5,7 @@ before the slowest begins.
 """
 
 import multiprocessing
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -42,7 +43,8 @@ class Crew:
     def at_once(self, calls: Sequence[Call]) -> list[Any]:
         """The results of the calls, each made by a worker of its own, all begun at the same moment.
 
-        Raises what a call raised; AssertionError for more calls than workers, or for one that does not end.
+        Raises AssertionError with the traceback of a call that raised, for one that does not end, and for more calls
+        than workers.
         """
         assert len(calls) <= self.size, f"{len(calls)} calls for {self.size} workers"
         for number, line in enumerate(self._lines):
@@ -52,7 +54,7 @@ class Crew:
             assert line.poll(self.patience), f"a call has not ended after {self.patience:g} s"
             answers.append(line.recv())
         for failed in answers:
-            if isinstance(failed, BaseException):
+            if isinstance(failed, AssertionError):
                 raise failed
         return [answer[0] for answer in answers[: len(calls)]]
 
@@ -67,10 +69,9 @@ class Crew:
         for line in self._lines:
             line.close()  # which each worker takes for the end
         for process in self._processes:
-            process.join(10)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            if error is not None:
+                process.kill()  # it may be in the midst of a call, and nobody waits for the answer
+            process.join()
 
 
 def _work(line: Connection, parents: Iterable[Connection], start: Barrier) -> None:
@@ -90,7 +91,8 @@ def _work(line: Connection, parents: Iterable[Connection], start: Barrier) -> No
             try:
                 answer = (call(*arguments),)
             except Exception as error:
-                answer = error
+                # Its text only: not every error can be sent, and fewer can be received.
+                answer = AssertionError(f"{call.__name__} raised:\n{''.join(traceback.format_exception(error))}")
         line.send(answer)
 
 
