@@ -42,19 +42,31 @@ def receive_all(queue: str) -> list[str]:
 
 
 def dead_letters(queue: str) -> list[dict[str, Any]]:
-    """What is in a queue's dead-letter queue: body and reason."""
+    """The first ten messages of a queue's dead-letter queue: body and reason."""
     url = os.environ[f"ITLC_DLQ_{queue.upper()}"]
-    answer = client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"])
     return [
         {"body": message["Body"], "reason": message["MessageAttributes"]["reason"]["StringValue"]}
-        for message in answer.get("Messages", [])
+        for message in _received(url)
     ]
 
 
-def _receive(queue: str) -> list[Any]:
-    url = os.environ[f"ITLC_QUEUE_{queue.upper()}"]
-    messages: list[Any] = client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+def take_dead_letters(queue: str) -> list[dict[str, Any]]:
+    """All messages of a queue's dead-letter queue, which is empty afterwards: body and reason."""
+    letters = []
+    while batch := dead_letters(queue):
+        letters += batch
+    client("sqs").purge_queue(QueueUrl=os.environ[f"ITLC_DLQ_{queue.upper()}"])
+    return letters
+
+
+def _received(url: str) -> list[Any]:
+    asked = {"QueueUrl": url, "MaxNumberOfMessages": 10, "MessageAttributeNames": ["All"]}
+    messages: list[Any] = client("sqs").receive_message(**asked).get("Messages", [])
     return messages
+
+
+def _receive(queue: str) -> list[Any]:
+    return _received(os.environ[f"ITLC_QUEUE_{queue.upper()}"])
 
 
 def _delete(queue: str, message: dict[str, Any]) -> None:

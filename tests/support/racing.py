@@ -15,9 +15,8 @@ T = TypeVar("T")
 _start: Barrier | None = None
 
 
-def _become_a_worker(barrier: Barrier) -> None:
-    """Forget the clients that came along from the parent process, and keep the barrier."""
-    global _start
+def become_a_worker() -> None:
+    """Forget the clients that came along from the parent process: each worker has its own."""
     from itlc import aws
     from itlc.stores import mongo, neo4j, postgres
 
@@ -28,6 +27,11 @@ def _become_a_worker(barrier: Barrier) -> None:
     mongo.database.cache_clear()
     neo4j.graph.__dict__.pop("driver", None)
     aws.client.cache_clear()
+
+
+def _begin(barrier: Barrier) -> None:
+    global _start
+    become_a_worker()
     _start = barrier
 
 
@@ -44,9 +48,7 @@ def at_once(call: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> lis
     """
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(len(arguments))
-    with ProcessPoolExecutor(
-        len(arguments), mp_context=context, initializer=_become_a_worker, initargs=(barrier,)
-    ) as pool:
+    with ProcessPoolExecutor(len(arguments), mp_context=context, initializer=_begin, initargs=(barrier,)) as pool:
         waiting = [pool.submit(_run, number, call, one) for number, one in enumerate(arguments)]
         return [result.result(timeout=60) for result in waiting]
 
