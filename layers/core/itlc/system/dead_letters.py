@@ -40,6 +40,6 @@ def _in_queue(url: str) -> set[uuid.UUID]:
         for message in messages:
             try:
                 found.add(uuid.UUID(json.loads(message["Body"])["id"]))
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue  # no event: it is there because it cannot be read
     return found
