@@ -14,6 +14,11 @@ BY_NAME = {
     "question": "Do you work on Sundays?",
     "answer": "No.",
     "review": "Well done.",
+    "project_id": "665f1f77bcf86cd799439011",
+    "request_id": "6c782c4d-26b5-417a-bb37-162a29e2854b",
+    "next_cursor": "Y4ObLpIBrh5qZk3T6EkxuVt7InQiOiIyMDI2LTExLTI0VDAwOjA3OjE1KzAwOjAwIn0sN10",
+    "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIxMiJ9.3lJm0Xq1",
+    "refresh_token": "E_KW2YkRGilBK7mNH28Spf0qds415JuCsp35SxgqF_A",
     **dict.fromkeys(("password", "new_password", "current_password"), "correct horse battery"),
 }
 BY_FORMAT = {

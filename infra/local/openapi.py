@@ -18,6 +18,7 @@ from itlc.answers import STATUS
 from itlc.fields import MAX_ID
 from itlc.operation import Route
 from itlc.paging import Page
+from itlc.stores.mongo import DocumentStore
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import JsonSchemaMode
 
@@ -125,10 +126,25 @@ PROBLEM_SCHEMA: dict[str, Any] = {
     "description": "What went wrong (RFC 9457).",
     "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference", "examples": ["urn:itlc:problem:invalid"]},
-        "title": {"type": "string", "examples": ["Unprocessable Content"]},
-        "status": {"type": "integer", "minimum": 400, "maximum": 599, "examples": [422]},
-        "detail": {"type": "string", "examples": ["amount: Input should be greater than 0"]},
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "The kind of problem.",
+            "examples": ["urn:itlc:problem:invalid"],
+        },
+        "title": {"type": "string", "description": "The status in words.", "examples": ["Unprocessable Content"]},
+        "status": {
+            "type": "integer",
+            "description": "The status of the response.",
+            "minimum": 400,
+            "maximum": 599,
+            "examples": [422],
+        },
+        "detail": {
+            "type": "string",
+            "description": "What is wrong, and what to do.",
+            "examples": ["amount: Input should be greater than 0"],
+        },
         "instance": {
             "type": "string",
             "description": "The request's id.",
@@ -141,8 +157,16 @@ PROBLEM_SCHEMA: dict[str, Any] = {
                 "type": "object",
                 "required": ["field", "message"],
                 "properties": {
-                    "field": {"type": "string", "examples": ["amount"]},
-                    "message": {"type": "string", "examples": ["Input should be greater than 0"]},
+                    "field": {
+                        "type": "string",
+                        "description": "Its path; `body` for the whole.",
+                        "examples": ["steps.2.amount"],
+                    },
+                    "message": {
+                        "type": "string",
+                        "description": "What is wrong with it.",
+                        "examples": ["Input should be greater than 0"],
+                    },
                 },
             },
         },
@@ -228,7 +252,37 @@ def _schemas(routes: list[tuple[Found, Route]]) -> tuple[dict[Key, Any], dict[st
             wanted.append(((found.app.name, "result"), "serialization", route.result))
     by_key, definitions = TypeAdapter.json_schemas(wanted, ref_template=REF)
     schemas = {key: _without_absence(schema) for (key, _), schema in by_key.items()}
-    return schemas, _without_absence(definitions.get("$defs", {}))
+    components = _without_absence(definitions.get("$defs", {}))
+    for found, route in routes:
+        if route.method == "PATCH":  # what is left out stays as it is, whatever the model holds in its place
+            changes = components[schemas[found.app.name, "body"]["$ref"].rpartition("/")[2]]
+            changes["properties"] = {name: _without_default(part) for name, part in changes["properties"].items()}
+    for component in components.values():
+        for name, part in component.get("properties", {}).items():
+            _describe_id(name, part)
+    return schemas, components
+
+
+def _without_default(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name != "default"}
+
+
+def _describe_id(name: str, schema: dict[str, Any]) -> None:
+    """Say of a field that holds an id whose it is, and of a row's id from where to where they go."""
+    if name != "id" and not name.endswith("_id"):
+        return
+    nullable = {"type": "null"} in schema.get("anyOf", [])
+    schema.setdefault("description", f"{_whose_id(name)[:-1]}; null for none." if nullable else _whose_id(name))
+    for choice in schema.get("anyOf", [schema]):
+        if choice.get("type") == "integer":
+            for bound, value in (("minimum", 1), ("maximum", MAX_ID)):
+                choice.setdefault(bound, value)
+
+
+def _whose_id(name: str) -> str:
+    """`service_id` is the service's id."""
+    whose = name.removesuffix("id").rstrip("_").replace("_", " ")
+    return f"The {whose}'s id." if whose else "Its id."
 
 
 def _without_absence(schema: Any) -> Any:
@@ -271,7 +325,13 @@ def _may_be_empty(route: Route) -> bool:
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
     return [
-        {"name": name, "in": "path", "required": True, "schema": _id_schema(name, route.path_kinds.get(name, str))}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _whose_id(name) if name.endswith("_id") else f"The {name} from the mail.",
+            "schema": _id_schema(name, route.path_kinds.get(name, str)),
+        }
         for name in names
     ]
 
@@ -280,10 +340,10 @@ def _id_schema(name: str, kind: Any) -> dict[str, Any]:
     if kind is int:
         return {"type": "integer", "minimum": 1, "maximum": MAX_ID, "examples": [12]}
     if kind is UUID:
-        return {"type": "string", "format": "uuid"}
+        return {"type": "string", "format": "uuid", "examples": ["0190f5a8-6f1e-7cc4-9d5e-0b6f6f1c2a77"]}
     if name.endswith("_id"):
         return {"type": "string", "pattern": "^[0-9a-f]{24}$", "examples": ["665f1f77bcf86cd799439011"]}
-    return {"type": "string", "minLength": 1}
+    return {"type": "string", "minLength": 1, "maxLength": 256}
 
 
 def _query_parameters(route: Route) -> list[dict[str, Any]]:
@@ -405,6 +465,8 @@ def _refusals(found: Found, route: Route) -> list[int]:
         statuses |= {404}
     if route.key != "none":
         statuses |= {400, 409}
+    if route.method in ("PUT", "PATCH", "DELETE") and isinstance(route.store, DocumentStore):
+        statuses |= {409}  # others keep changing the document
     if found.reach.secrets & {"users", "api", "orders", "tokens", "templates", "mongodb", "neo4j"}:
         statuses |= {503}
     return sorted(statuses & SAYS.keys())

@@ -86,6 +86,32 @@ def test_every_field_says_what_it_is(document: dict[str, Any]) -> None:
         assert set(schema.get("required", [])) <= schema["properties"].keys(), name
 
 
+def test_every_field_and_every_parameter_is_described(document: dict[str, Any]) -> None:
+    for name, schema in schemas(document):
+        for field, part in schema["properties"].items():
+            assert "$ref" in part or field.isdigit() or part.get("description", "").endswith("."), f"{name}.{field}"
+    for where, said in each(document):
+        for parameter in said["parameters"]:
+            assert "$ref" in parameter or parameter.get("description", "").endswith("."), (where, parameter["name"])
+
+
+def test_an_id_says_from_where_to_where_it_goes(document: dict[str, Any]) -> None:
+    for name, schema in schemas(document):
+        for field, part in schema["properties"].items():
+            for choice in part.get("anyOf", [part]):
+                if (field == "id" or field.endswith("_id")) and choice.get("type") == "integer":
+                    assert (choice["minimum"], choice["maximum"]) == (1, 2**31 - 1), f"{name}.{field}"
+
+
+def test_a_change_has_no_defaults(document: dict[str, Any]) -> None:
+    """What a PATCH leaves out stays as it is."""
+    for _, said in each(document):
+        if said["operationId"].startswith(("change_", "mark_")) and "requestBody" in said:
+            name = said["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            for field, part in document["components"]["schemas"][name]["properties"].items():
+                assert "default" not in part, f"{name}.{field}"
+
+
 def test_every_component_is_described_and_used(document: dict[str, Any]) -> None:
     used = {found["$ref"] for found in objects(document) if isinstance(found.get("$ref"), str)}
     for kind, members in document["components"].items():
@@ -148,3 +174,17 @@ def test_what_is_created_links_to_what_can_be_done_with_it(document: dict[str, A
         headers = said["responses"].get("201", {}).get("headers", {})
         if "Location" in headers and said["operationId"] != "register_user":
             assert any(name.startswith("read_") for name in linked[said["operationId"]]), said["operationId"]
+
+
+def test_a_body_is_required_where_nothing_cannot_stand_for_it(document: dict[str, Any]) -> None:
+    required = {
+        said["operationId"]: said["requestBody"]["required"] for _, said in each(document) if "requestBody" in said
+    }
+    assert required["check_in"]
+    assert required["place_bid"]
+    assert not required["refund_order"], "all that is left is given back"
+    assert not required["change_service"], "nothing is changed"
+
+
+def test_a_request_id_may_be_any_text_as_a_bad_one_is_passed_over(document: dict[str, Any]) -> None:
+    assert "format" not in document["components"]["parameters"]["RequestId"]["schema"]

@@ -57,19 +57,28 @@ def _one_kind_of_string(value: Any) -> Any:
 
 _Clean = (BeforeValidator(_one_kind_of_string), AfterValidator(_clean), AfterValidator(_not_blank))
 
-Name = Annotated[str, *_Clean, AfterValidator(_one_line), Field(min_length=1, max_length=200)]
+Name = Annotated[
+    str,
+    *_Clean,
+    AfterValidator(_one_line),
+    Field(min_length=1, max_length=200, description="One line; spaces at its ends are cut off."),
+]
 """One line, 1 to 200 characters."""
-Text = Annotated[str, *_Clean, Field(min_length=1, max_length=10_000)]
+Text = Annotated[
+    str, *_Clean, Field(min_length=1, max_length=10_000, description="Text, not blank; spaces at its ends are cut off.")
+]
 """Text, 1 to 10,000 characters."""
 TextOrBlank = Annotated[
     str,
     BeforeValidator(_one_kind_of_string),
     AfterValidator(_clean),
     AfterValidator(str.strip),
-    Field(max_length=10_000),
+    Field(max_length=10_000, description="Text, or none; spaces at its ends are cut off."),
 ]
 """Text of at most 10,000 characters, or none."""
-LongText = Annotated[str, *_Clean, Field(min_length=1, max_length=100_000)]
+LongText = Annotated[
+    str, *_Clean, Field(min_length=1, max_length=100_000, description="An article; spaces at its ends are cut off.")
+]
 """An article, 1 to 100,000 characters."""
 Words = Annotated[str, *_Clean, Field(min_length=1, max_length=200, description="Words that must all occur.")]
 """What `q` takes."""
@@ -89,7 +98,12 @@ Email = Annotated[
     BeforeValidator(_one_kind_of_string),
     AfterValidator(_clean),
     AfterValidator(_email),
-    Field(max_length=254, json_schema_extra={"format": "email"}),
+    Field(
+        max_length=254,
+        description="An e-mail address, kept as written, compared without regard to case.",
+        examples=["ada@example.org"],
+        json_schema_extra={"format": "email"},
+    ),
 ]
 """An e-mail address of at most 254 characters (RFC 5321), kept as written, compared without regard to case."""
 
@@ -131,7 +145,12 @@ Amount = Annotated[
         mode="validation",
     ),
     WithJsonSchema(
-        {"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["120.00"]},
+        {
+            "type": "string",
+            "pattern": r"^[0-9]+\.[0-9]{2}$",
+            "description": "A decimal with two places.",
+            "examples": ["120.00"],
+        },
         mode="serialization",
     ),
 ]
@@ -139,7 +158,14 @@ Amount = Annotated[
 AmountSoFar = Annotated[
     Decimal,
     PlainSerializer(_show_amount, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+\.[0-9]{2}$", "examples": ["0.00"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[0-9]+\.[0-9]{2}$",
+            "description": "A decimal with two places.",
+            "examples": ["0.00"],
+        }
+    ),
 ]
 """Money added up, 0 at first; only ever answered."""
 
@@ -151,7 +177,14 @@ def _show_time(moment: datetime) -> str:
 Moment = Annotated[
     datetime,
     PlainSerializer(_show_time, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-23T20:36:10.000000Z"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "description": "In UTC.",
+            "examples": ["2026-11-23T20:36:10.000000Z"],
+        }
+    ),
 ]
 """A point in time, answered in RFC 3339, UTC, with `Z`."""
 

@@ -54,7 +54,7 @@ class PageQuery(BaseModel):
 class Page(BaseModel, Generic[T]):
     """One page of a list, as it is answered."""
 
-    items: list[T]
+    items: list[T] = Field(description="At most `limit` of them.")
     next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null on the last one.")
 
 

@@ -23,8 +23,8 @@ class BidView(View):
     project_id: str | None
     bidder_id: int
     amount: Amount
-    message: str | None
-    status: Status
+    message: str | None = Field(description="For the provider; null for none.")
+    status: Status = Field(description="`won` once it has become an order.")
     order_id: int | None = Field(description="The order that it became; null until it wins.")
     created_at: Moment
     updated_at: Moment
@@ -36,11 +36,11 @@ class AnonymousBid(View):
     id: int
     service_id: int
     amount: Amount
-    status: Status
+    status: Status = Field(description="`won` once it has become an order.")
     created_at: Moment
 
 
 class MyBidQuery(PageQuery):
     """Which of the caller's bids."""
 
-    status: Status | None = None
+    status: Status | None = Field(None, description="Only those that stand so.")

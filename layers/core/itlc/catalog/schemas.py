@@ -26,8 +26,8 @@ class ProviderView(View):
     """A provider, as all may see them."""
 
     id: int
-    name: str
-    email: str
+    name: str = Field(description="One line.")
+    email: str = Field(description="Where customers reach the provider.", json_schema_extra={"format": "email"})
     created_at: Moment
     updated_at: Moment
 
@@ -63,7 +63,7 @@ class Rating(View):
     """How buyers rated a service."""
 
     average: float | None = Field(description="1 to 5, to two places; null while nobody has rated it.")
-    count: int
+    count: int = Field(description="How many rated it.")
 
 
 class ServiceView(View):
@@ -72,10 +72,10 @@ class ServiceView(View):
     volatile: ClassVar[frozenset[str]] = frozenset({"rating"})
 
     id: int
-    name: str
-    description: str
+    name: str = Field(description="One line.")
+    description: str = Field(description="What is offered.")
     provider_id: int
-    status: Literal["offered", "withdrawn"]
+    status: Literal["offered", "withdrawn"] = Field(description="A withdrawn one takes no new bids.")
     template_id: int | None
     rating: Rating
     created_at: Moment

@@ -47,15 +47,15 @@ class PieceView(View):
 class BlogView(PieceView):
     """A blog, as all may read it."""
 
-    title: str
-    content: str
+    title: str = Field(description="One line.")
+    content: str = Field(description="The article.")
 
 
 class FaqView(PieceView):
     """A question and its answer, as all may read them."""
 
-    question: str
-    answer: str
+    question: str = Field(description="What customers ask.")
+    answer: str = Field(description="What the provider says.")
 
 
 class PieceQuery(PageQuery):

@@ -14,8 +14,8 @@ from itlc.paging import Page
 class RateOrder(Input):
     """How the customer rates an order. It replaces an earlier rating as a whole."""
 
-    rating: int = Field(ge=1, le=5)
-    review: Text | None = None
+    rating: int = Field(ge=1, le=5, description="5 is best.")
+    review: Text | None = Field(None, description="In words; null, or left out, for none.")
 
 
 class RatingView(View):
@@ -24,8 +24,8 @@ class RatingView(View):
     id: ObjectIdText
     order_id: int
     service_id: int
-    rating: int
-    review: str | None
+    rating: int = Field(description="1 to 5; 5 is best.", ge=1, le=5)
+    review: str | None = Field(description="In words; null for none.")
     created_at: Moment
     updated_at: Moment
 
@@ -34,8 +34,8 @@ class PublicRating(View):
     """A rating, as all may read it."""
 
     id: ObjectIdText
-    rating: int
-    review: str | None
+    rating: int = Field(description="1 to 5; 5 is best.", ge=1, le=5)
+    review: str | None = Field(description="In words; null for none.")
     created_at: Moment
     updated_at: Moment
 
@@ -44,7 +44,7 @@ class ServiceRatings(Page[PublicRating]):
     """A page of a service's ratings, and what they come to all together."""
 
     average: float | None = Field(description="1 to 5, to two places; null while nobody has rated the service.")
-    count: int
+    count: int = Field(description="How many rated the service.")
     distribution: dict[Literal["1", "2", "3", "4", "5"], int] = Field(description="How often each mark was given.")
 
 
@@ -66,6 +66,6 @@ class ReviewView(View):
 
     id: ObjectIdText
     service_id: int
-    review: str
+    review: str = Field(description="What the customer says of the service.")
     created_at: Moment
     updated_at: Moment

@@ -22,9 +22,9 @@ class NotificationView(View):
 
     id: int
     user_id: int
-    message: str
+    message: str = Field(description="One sentence.")
     about: str = Field(description="What it is about, for instance `order:12`.")
-    read_status: bool
+    read_status: bool = Field(description="Whether it was read.")
     created_at: Moment
 
 
@@ -37,10 +37,10 @@ class NotificationQuery(PageQuery):
 class MarkNotification(Input):
     """Whether it was read."""
 
-    read_status: bool = False
+    read_status: bool = Field(False, description="Whether it was read.")
 
 
 class UnreadCount(View):
     """How many notifications the caller has not read."""
 
-    unread_count: int
+    unread_count: int = Field(ge=0, description="How many are unread.")

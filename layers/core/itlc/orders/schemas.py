@@ -20,14 +20,14 @@ class OrderView(View):
     provider_id: int
     provider_user_id: int = Field(description="The user behind the provider.")
     amount: Amount
-    status: Status
+    status: Status = Field(description="How far it is; `paying` while a payment settles.")
     tokens_charged: int | None = Field(description="What the customer paid; null until paid.")
     refunded_amount: AmountSoFar = Field(description="What was given back so far, in the order's unit.")
-    cancel_reason: str | None
+    cancel_reason: str | None = Field(description="Why it was cancelled; null if it was not.")
     cancelled_by: int | None = Field(description="The user who cancelled it.")
-    cancelled_at: Moment | None
-    completed_at: Moment | None
-    paid_at: Moment | None
+    cancelled_at: Moment | None = Field(description="Null if it was not.")
+    completed_at: Moment | None = Field(description="Null until then.")
+    paid_at: Moment | None = Field(description="Null until then.")
     created_at: Moment
     updated_at: Moment
 
@@ -36,13 +36,13 @@ class OrderQuery(PageQuery):
     """Which of the caller's orders."""
 
     role: Literal["customer", "provider"] | None = Field(None, description="As which party; both when absent.")
-    status: Status | None = None
+    status: Status | None = Field(None, description="Only those that stand so.")
 
 
 class ProjectOrderQuery(PageQuery):
     """Which of a project's orders."""
 
-    status: Status | None = None
+    status: Status | None = Field(None, description="Only those that stand so.")
 
 
 class CancelOrder(Input):
@@ -58,7 +58,7 @@ class CheckIn(Input):
         description="`started` first, and only first; then `in_progress` and `blocked` as often as one likes; "
         "`completed` last."
     )
-    note: Text | None = None
+    note: Text | None = Field(None, description="For the customer.")
 
 
 class CheckinView(View):
@@ -66,8 +66,8 @@ class CheckinView(View):
 
     id: int
     order_id: int
-    status: CheckinStatus
-    note: str | None
+    status: CheckinStatus = Field(description="What was reported.")
+    note: str | None = Field(description="Null for none.")
     created_at: Moment
 
 
@@ -77,7 +77,7 @@ Happening = Literal["bid", "order", "step_defined", "checkin", "step_completed",
 class TimelineEntry(View):
     """Something that happened to an order. What does not belong to its kind is null."""
 
-    kind: Happening
+    kind: Happening = Field(description="What happened.")
     at: Moment
     id: int | str = Field(description="Of the bid, order, check-in, step, payment or refund.")
     status: str | None = Field(None, description="Of a check-in, a payment, a refund.")

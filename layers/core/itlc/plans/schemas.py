@@ -21,7 +21,7 @@ _STEP_NUMBER = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_S
 StepNumber = Annotated[int, AfterValidator(_number_of_a_step), _STEP_NUMBER]
 Dependency = Annotated[int, _STEP_NUMBER]
 """A step's number, whichever: that the plan has no such step is said together with the step that depends on it."""
-Hours = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+Hours = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False, description="How long it takes, in hours.")]
 Personnel = Annotated[
     list[Email],
     Field(max_length=MAX_ADDRESSES, description="Addresses; whoever of them is a user is told what becomes of it."),
@@ -35,7 +35,7 @@ Dependencies = Annotated[
 class StepInput(Input):
     """A step of a plan."""
 
-    step_number: StepNumber
+    step_number: StepNumber = Field(description="Its place in the plan, from 1.")
     description: Text
     requirements: TextOrBlank
     notified_personnel: Personnel
@@ -67,12 +67,12 @@ class StepView(View):
 
     id: UUID
     order_id: int
-    step_number: int
-    description: str
-    requirements: str
-    notified_personnel: list[str]
+    step_number: int = Field(description="Its place in the plan, from 1.")
+    description: str = Field(description="What is done.")
+    requirements: str = Field(description="What it needs; empty for nothing.")
+    notified_personnel: list[str] = Field(description="E-mail addresses of those who are told of it.")
     depends_on: list[int] = Field(description="Step numbers, lowest first.")
-    duration_hours: float
+    duration_hours: float = Field(description="How long it takes, in hours.")
     created_at: Moment
     completed_at: Moment | None = Field(description="null while the step is open.")
 

@@ -50,10 +50,12 @@ class ProjectView(View):
 
     id: ObjectIdText
     owner_id: int
-    name: str
-    description: str
-    service_ids: list[int]
-    status: ProjectStatus
+    name: str = Field(description="One line.")
+    description: str = Field(description="What is planned.")
+    service_ids: list[int] = Field(description="The services that it uses, in the order in which they came.")
+    status: ProjectStatus = Field(
+        description="`open` without orders; `completed` once all are completed or cancelled, and one is completed."
+    )
     template_id: int | None
     created_at: Moment
     updated_at: Moment
@@ -63,7 +65,7 @@ class ProjectQuery(PageQuery):
     """Which of the caller's projects."""
 
     q: Words | None = Field(None, description="Words that must all occur in the name or the description.")
-    status: ProjectStatus | None = None
+    status: ProjectStatus | None = Field(None, description="Only those that stand so.")
 
 
 class Progress(BaseModel):

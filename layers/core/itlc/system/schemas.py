@@ -13,13 +13,13 @@ State = Literal["up", "away"]
 class HealthView(View):
     """That the API answers at all."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field("ok", description="Always.")
 
 
 class ReadinessView(View):
     """Whether everything that the API leans on can be reached just now."""
 
-    status: Literal["ready", "not ready"]
+    status: Literal["ready", "not ready"] = Field(description="`ready` when all of them are up.")
     stores: dict[str, State] = Field(
         description="The seven stores by name.",
         examples=[
@@ -52,7 +52,7 @@ class AuditView(View):
     id: str = Field(description="The database that recorded it, and its number there.", examples=["orders-12"])
     actor_id: int | None = Field(description="Who did it; null for the operator's command.")
     action: str = Field(description="The operation.", examples=["cancel_order"])
-    object: str = Field(examples=["order:12"])
+    object: str = Field(description="What it was done to.", examples=["order:12"])
     before: Any = Field(description="What changed, as it was.")
     after: Any = Field(description="What changed, as it became.")
     request_id: str | None
@@ -62,11 +62,11 @@ class AuditView(View):
 class Finding(View):
     """What became of one invariant."""
 
-    name: str = Field(examples=["balance_is_sum_of_transfers"])
+    name: str = Field(description="What the invariant is called.", examples=["balance_is_sum_of_transfers"])
     says: str = Field(
         description="The invariant in one sentence.", examples=["A user's balance is the sum of the transfers."]
     )
-    state: Literal["holds", "broken", "not checked"]
+    state: Literal["holds", "broken", "not checked"] = Field(description="What the check came to.")
     looked_at: int = Field(description="How many rows, documents or nodes it was checked on.")
     broken: int = Field(description="How many of them break it.")
     rows: list[str] = Field(
@@ -84,4 +84,4 @@ class ReconciliationView(View):
     made_by: int | None = Field(description="The administrator who asked for it; null for the daily job.")
     broken: int = Field(description="How many invariants are broken.")
     not_checked: int = Field(description="How many could not be checked.")
-    findings: list[Finding]
+    findings: list[Finding] = Field(description="One for each invariant.")

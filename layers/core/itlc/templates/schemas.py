@@ -8,6 +8,7 @@ from itlc.fields import Input, Moment, Name, Text, View, Words
 from itlc.paging import PageQuery
 
 TemplateType = Literal["project", "service"]
+MADE_OF_IT = "What is made of it."
 
 
 class KeepTemplate(Input):
@@ -15,7 +16,7 @@ class KeepTemplate(Input):
 
     name: Name
     description: Text
-    type: TemplateType
+    type: TemplateType = Field(description=MADE_OF_IT)
 
 
 class ChangeTemplate(Input):
@@ -23,16 +24,16 @@ class ChangeTemplate(Input):
 
     name: Name = Field(default="")
     description: Text = Field(default="")
-    type: TemplateType = Field(default="project")
+    type: TemplateType = Field(default="project", description=MADE_OF_IT)
 
 
 class TemplateView(View):
     """A template, as all may see it."""
 
     id: int
-    name: str
-    description: str
-    type: TemplateType
+    name: str = Field(description="The name of what is made of it, where no other is given.")
+    description: str = Field(description="The same for the description.")
+    type: TemplateType = Field(description=MADE_OF_IT)
     created_at: Moment
     updated_at: Moment
 
@@ -40,5 +41,5 @@ class TemplateView(View):
 class TemplateQuery(PageQuery):
     """Which templates."""
 
-    type: TemplateType | None = None
+    type: TemplateType | None = Field(None, description="Only those of which this is made.")
     q: Words | None = Field(None, description="Words that must all occur in the name or the description.")

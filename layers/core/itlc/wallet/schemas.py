@@ -26,9 +26,9 @@ class LedgerEntry(View):
     """One line of the caller's statement."""
 
     id: uuid.UUID
-    kind: Kind
+    kind: Kind = Field(description="What moved them.")
     direction: Literal["credit", "debit"] = Field(description="`credit` came in, `debit` went out.")
-    tokens: int = Field(gt=0)
+    tokens: int = Field(gt=0, description="How many, in whole tokens.")
     balance_after: int = Field(ge=0, description="The caller's balance after it.")
     order_id: int | None
     topup_id: int | None
@@ -75,18 +75,18 @@ class TopupView(View):
     id: int
     user_id: int = Field(description="Who gets the tokens.")
     amount: Amount
-    status: Literal["pending", "completed", "failed"]
+    status: Literal["pending", "completed", "failed"] = Field(description="`completed` once they are in the balance.")
     created_at: Moment
     made_by: int = Field(description="The user who made it.")
     failure: str | None = Field(description="Why it failed; null unless it did.")
-    settled_at: Moment | None
+    settled_at: Moment | None = Field(description="When it was completed or failed; null while pending.")
 
 
 class PaidOrder(View):
     """A payment that is settled."""
 
     order_id: int
-    tokens_charged: int = Field(ge=0)
+    tokens_charged: int = Field(ge=0, description="In whole tokens.")
     balance: int = Field(ge=0, description="What the customer has left.")
 
 
@@ -94,21 +94,21 @@ class PayingOrder(View):
     """A payment that has begun and settles by itself."""
 
     order_id: int
-    status: Literal["paying"] = "paying"
+    status: Literal["paying"] = Field("paying", description="It settles by itself.")
 
 
 class ChargedOrder(View):
     """One order of a project's payment."""
 
     order_id: int
-    tokens_charged: int = Field(ge=0)
+    tokens_charged: int = Field(ge=0, description="In whole tokens.")
 
 
 class PaidProject(View):
     """A project's payment that is settled."""
 
     project_id: str
-    orders: list[ChargedOrder]
+    orders: list[ChargedOrder] = Field(description="What was paid for each.")
     tokens_charged: int = Field(ge=0, description="For all orders together.")
     balance: int = Field(ge=0, description="What the customer has left.")
 
@@ -117,7 +117,7 @@ class PayingProject(View):
     """A project's payment that has begun and settles by itself."""
 
     project_id: str
-    status: Literal["paying"] = "paying"
+    status: Literal["paying"] = Field("paying", description="It settles by itself.")
 
 
 class RefundOrder(Input):
@@ -133,7 +133,7 @@ class Refunded(View):
     order_id: int
     amount: Amount
     tokens: int = Field(gt=0, description="What the customer got back by it.")
-    status: Literal["settled"] = "settled"
+    status: Literal["settled"] = Field("settled", description="The tokens have moved.")
     order_status: OrderStatus = Field(description="`refunded` once all is back, else `paid`.")
     refunded_amount: AmountSoFar = Field(description="What was given back so far, in the order's unit.")
     refunded_tokens: int = Field(description="What was given back so far, in tokens.")
@@ -145,4 +145,4 @@ class Refunding(View):
     """A refund that has begun and settles by itself."""
 
     order_id: int
-    status: Literal["refunding"] = "refunding"
+    status: Literal["refunding"] = Field("refunding", description="It settles by itself.")
