@@ -1,4 +1,4 @@
-"""The people of the matrix: made anew for each of its rows, and not for each cell, which would take minutes."""
+"""The people of the matrix: made once for each of its rows, which all of its cells then call."""
 
 import pytest
 

@@ -124,12 +124,23 @@ def row(
     return Row(operation, who, status, asked, case, differing, None if lists is None else frozenset(lists))
 
 
-def cells(rows: tuple[Row, ...], *domains: str) -> pytest.MarkDecorator:
-    """Run a test for each cell of the rows of these domains: it takes `cast`, whose row it is about, and `actor`."""
+Test = Callable[[tuple[Row, Cast], Actor], None]
+
+
+def cells(rows: tuple[Row, ...], *domains: str) -> Callable[[Test], Test]:
+    """Run a test for each cell of the rows of these domains. It takes `row_and_cast`, a row with its people, who are
+    made once and then called by all of its cells; and `actor`, who calls."""
     chosen = [one for one in rows if domain_of(one.operation) in domains]
     assert chosen, f"no rows of {domains}"
-    parameters = [pytest.param(one, actor, id=f"{one}-{actor}") for one in chosen for actor in ACTORS]
-    return pytest.mark.parametrize(("row_and_cast", "actor"), parameters, indirect=["row_and_cast"])
+    # Only the rows are of the module's scope: were the actors too, pytest would group by them as well, and tear rows
+    # apart.
+    each_row = pytest.mark.parametrize("row_and_cast", chosen, ids=str, indirect=True, scope="module")
+    each_actor = pytest.mark.parametrize("actor", ACTORS)
+
+    def marked(test: Test) -> Test:
+        return each_actor(each_row(test))
+
+    return marked
 
 
 def domain_of(name: str) -> str:

@@ -41,9 +41,9 @@ def test_what_an_operation_declares_is_what_the_contract_says() -> None:
 
 def test_every_row_is_run() -> None:
     run = {
-        parameters.values[0].operation
+        one.operation
         for module in (test_matrix_market, test_matrix_people, test_matrix_work)
-        for parameters in module.test_each_gets_what_is_theirs_and_nothing_else.pytestmark[0].args[1]
+        for one in module.test_each_gets_what_is_theirs_and_nothing_else.pytestmark[0].args[1]
     }
     missing = {domain_of(one.operation) for one in ROWS if one.operation not in run}
     assert not missing, "add these domains to one of the test_matrix_*.py"
