@@ -23,6 +23,8 @@ TABLE_MODULES = ("accounts", "wallet", "catalog", "templates", "orders", "bids",
 for domain in TABLE_MODULES:
     importlib.import_module(f"itlc.{domain}.tables")
 
+COLLECTIONS = ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping", "request_counts")
+
 emulators: set[str] = set()
 """The addresses of the emulators that this process has used."""
 
@@ -110,16 +112,18 @@ class Stores:
         with create_engine(url).connect() as connection:
             return int(connection.execute(ended, {"role": role}).scalar_one())
 
-    def empty(self) -> None:
-        """Delete every row, document, node and message, and begin ids at 1 again."""
+    def empty(self, *, from_one: bool = True) -> None:
+        """Delete every row, document, node and message, and begin ids at 1 again (unless told not to)."""
         for database in DATABASES:  # DELETE, for it is far quicker on small tables than TRUNCATE
             tables = database.metadata.sorted_tables
             deletes = " ".join(f"DELETE FROM {table.name};" for table in reversed(tables))
             restarts = " ".join(
-                f"PERFORM setval('{table.name}_id_seq', 1, false);" for table in tables if _is_serial(table)
+                f"PERFORM setval('{table.name}_id_seq', 1, false);"
+                for table in tables
+                if from_one and _is_serial(table)
             )
             self.rows(database.name, f"DO $$ BEGIN {deletes} {restarts} END $$")
-        for collection in ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping", "request_counts"):
+        for collection in COLLECTIONS:
             self.mongo["itlc_pbfr"][collection].delete_many({})
         self.graph("MATCH (n) WHERE NOT n:Migration DETACH DELETE n")
         for name, url in os.environ.items():

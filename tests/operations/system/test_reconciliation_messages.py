@@ -1,0 +1,155 @@
+"""Reconciliation: events, kept answers and notifications that are broken are reported, by their names, and alone."""
+
+import json
+
+import pytest
+from bson import ObjectId
+from itlc import aws, events
+from itlc.events import event
+from itlc.settings import settings
+from itlc.stores import mongo, neo4j, outbox, postgres
+
+from tests.operations.system.world import LONG_AGO, World
+from tests.support.calling import As
+from tests.support.queues import dead_letters, drain
+
+
+def wait_in(world: World, where: str) -> str:
+    """An event that has waited for three minutes in one store, held by nobody; returns how it is named."""
+    one = event("notifications", "notice", "order:1", {"message": "a", "user_ids": [], "emails": [], "actor_id": None})
+    if where == "neo4j":
+        neo4j.graph.write(lambda transaction: transaction.emit(one))
+        world.stores.graph(
+            "MATCH (o:Outbox) SET o.created_at = datetime() - duration({minutes: 3}), "
+            "o.claimed_until = datetime() - duration({minutes: 1})"
+        )
+        return f"neo4j.outbox:{one.id}"
+    if where == "itlc_pbfr":
+        entry = mongo.outbox_entry(one)
+        said = {**json.loads(entry["event"]), "created_at": "2026-01-01T00:00:00+00:00"}
+        entry |= {"event": json.dumps(said), "claimed_until": mongo.now().replace(year=2026, month=1, day=1)}
+        project_id = ObjectId(world.project)
+        world.stores.mongo["itlc_pbfr"]["projects"].update_one({"_id": project_id}, {"$push": {"outbox": entry}})
+        return f"itlc_pbfr.projects:{project_id}:{one.id}"
+    database = next(database for database in postgres.DATABASES if database.name == where)
+    database.write(lambda db: outbox.emit(db, one))
+    world.sql(
+        where,
+        "UPDATE outbox SET created_at = now() - interval '3 minutes', claimed_until = now() WHERE published_at IS NULL",
+    )
+    return f"{where}.outbox:{one.id}"
+
+
+@pytest.mark.parametrize("where", [*(database.name for database in postgres.DATABASES), "itlc_pbfr", "neo4j"])
+def test_an_event_that_waits_is_reported_and_sent(world: World, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(events, "send_now", lambda emitted, published: None)
+        name = wait_in(world, where)
+    finding = world.found()["outbox_is_sent_in_time"]
+    assert (finding["state"], finding["rows"]) == ("broken", [name])
+    assert finding["remark"] == "1 waiting events were sent again"
+    assert world.broken() == {}
+    assert drain() == 1
+
+
+def sent_long_ago(world: World) -> str:
+    """The id of an event that was sent 20 minutes ago and whose message got lost."""
+    (row,) = world.sql(
+        "itlc_orders",
+        f"UPDATE outbox SET published_at = {LONG_AGO} WHERE id = (SELECT min(id::text)::uuid FROM outbox "
+        "WHERE queue = 'notifications') RETURNING id",
+    )
+    world.sql("itlc_orders", "DELETE FROM inbox WHERE message_id = :id", id=row["id"])
+    return str(row["id"])
+
+
+def test_a_sent_event_that_nobody_consumed(world: World) -> None:
+    lost = sent_long_ago(world)
+    assert world.broken() == {"sent_event_is_consumed": [f"event:{lost}"]}
+
+
+def test_a_sent_event_may_be_a_dead_letter(world: World) -> None:
+    lost = sent_long_ago(world)
+    events.bury("notifications", json.dumps({"id": lost}), "as a test")
+    events.bury("notifications", "no event", "as a test")
+    assert world.broken() == {}
+    aws.client("sqs").purge_queue(QueueUrl=settings().dead_letter_queues["notifications"])
+    assert dead_letters("notifications") == []
+
+
+def test_an_erasure_that_nobody_does(world: World) -> None:
+    asked = events.event("erasures", "erase", "user:1", {"user_id": world.bob.user_id})
+    postgres.orders.write(lambda db: outbox.emit(db, asked))
+    assert world.broken() == {}
+    world.sql("itlc_orders", f"UPDATE outbox SET published_at = {LONG_AGO} WHERE id = :id", id=asked.id)
+    assert world.broken() == {"sent_event_is_consumed": [f"event:{asked.id}"]}
+
+
+def test_a_version_that_was_left_out(world: World) -> None:
+    versions = world.sql("itlc_orders", "SELECT aggregate_version AS v FROM outbox WHERE queue = 'projects' ORDER BY 1")
+    assert len(versions) >= 3
+    world.sql("itlc_orders", "DELETE FROM outbox WHERE queue = 'projects' AND aggregate_version = 2")
+    assert world.broken() == {"versions_have_no_gaps": [f"project:{world.project}"]}
+
+
+def test_the_last_version_that_was_not_told(world: World) -> None:
+    world.sql(
+        "itlc_orders",
+        "DELETE FROM outbox WHERE queue = 'projects' "
+        "AND aggregate_version = (SELECT max(aggregate_version) FROM outbox WHERE queue = 'projects')",
+    )
+    assert world.broken() == {"versions_have_no_gaps": [f"project:{world.project}"]}
+
+
+def test_an_event_that_says_two_things(world: World) -> None:
+    (row,) = world.sql("itlc_orders", "SELECT * FROM outbox WHERE queue = 'notifications' ORDER BY created_at LIMIT 1")
+    insert = (
+        "INSERT INTO outbox (id, queue, type, aggregate, payload, published_at) "
+        "VALUES (:id, :queue, :type, :aggregate, CAST(:payload AS jsonb), now())"
+    )
+    same = {name: row[name] for name in ("id", "queue", "type", "aggregate")}
+    world.sql("itlc_tokens", insert, **same, payload=json.dumps(row["payload"]))
+    assert world.broken() == {}
+    world.sql("itlc_api", insert, **same, payload=json.dumps({"message": "something else"}))
+    assert world.broken() == {"event_has_one_payload": [f"event:{row['id']}"]}
+
+
+# Kept answers
+
+
+def key_of(world: World, operation: str, key: str, who: As) -> str:
+    """How the key of somebody's request is named."""
+    return f"key:{json.dumps([f'user:{who.user_id}', operation, key])}"
+
+
+@pytest.mark.parametrize("change", ["body = NULL", "body = ''", "headers = NULL", "body = '{'"])
+def test_a_finished_key_without_its_answer(world: World, change: str) -> None:
+    world.sql("itlc_orders", f"UPDATE idempotency_keys SET {change} WHERE operation = 'pay_project'")
+    assert world.broken() == {"finished_key_has_its_answer": [key_of(world, "pay_project", "p", world.ada)]}
+
+
+def test_a_finished_key_without_what_it_created(world: World) -> None:
+    world.sql("itlc_tokens", """UPDATE idempotency_keys SET body = '{"id": 4711}' WHERE operation = 'top_up'""")
+    assert world.broken() == {"finished_key_has_its_answer": [key_of(world, "top_up", "t", world.ada)]}
+
+
+def test_a_settled_payment_whose_key_has_no_answer(world: World) -> None:
+    world.sql("itlc_orders", "UPDATE idempotency_keys SET status = NULL WHERE operation = 'pay_project'")
+    assert world.broken() == {"finished_key_has_its_answer": [key_of(world, "pay_project", "p", world.ada)]}
+
+
+def test_documents_and_nodes_with_keys_without_answers(world: World) -> None:
+    world.stores.mongo["itlc_pbfr"]["projects"].update_many({}, {"$unset": {"idempotency.answer.body": ""}})
+    world.stores.graph("MATCH (k:IdempotencyKey) REMOVE k.answer")
+    keys = [key_of(world, "create_project", "c", world.ada), key_of(world, "add_step", "s", world.bob)]
+    assert world.broken() == {"finished_key_has_its_answer": keys}
+
+
+def test_somebody_who_was_told_twice(world: World) -> None:
+    with world.without("itlc_orders", "notifications_once"):
+        (row,) = world.sql(
+            "itlc_orders",
+            "INSERT INTO notifications (user_id, message, about, event_id) "
+            "SELECT user_id, message, about, event_id FROM notifications WHERE id = 1 RETURNING id",
+        )
+        assert world.broken() == {"one_notification_per_event": [f"notification:{row['id']}"]}

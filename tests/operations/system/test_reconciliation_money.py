@@ -1,0 +1,176 @@
+"""Reconciliation: whatever of the money is broken in the stores is reported, by its row, and alone."""
+
+import uuid
+
+import pytest
+from itlc.stores import postgres
+from itlc.wallet.model import TOPUPS
+
+from tests.operations.system.world import LONG_AGO, NAMES, World
+from tests.operations.wallet.test_payments import Cut, cut
+from tests.support.market import order_in
+from tests.support.queues import drain
+
+
+def test_a_balance_that_is_not_the_sum(world: World) -> None:
+    world.sql("itlc_users", "UPDATE users SET tokens = tokens + 7 WHERE id = :id", id=world.ada.user_id)
+    world.sql("itlc_users", "UPDATE users SET tokens = tokens - 7 WHERE id = :id", id=world.bob.user_id)
+    users = [f"user:{world.ada.user_id}", f"user:{world.bob.user_id}"]
+    assert world.broken() == {"balance_is_sum_of_transfers": users}
+
+
+def test_a_negative_balance(world: World) -> None:
+    root = world.admin.user_id
+    with world.without("itlc_users", "users_tokens_not_negative"):
+        moved = world.transfer(
+            kind="forfeit",
+            debit_account=f"user:{root}",
+            debit_user_id=root,
+            debit_balance=-5,
+            credit_account="house:forfeit",
+        )
+        world.sql("itlc_users", "UPDATE users SET tokens = -5 WHERE id = :id", id=root)
+        assert world.broken() == {"no_balance_is_negative": [f"user:{root}", f"transfer:{moved}"]}
+
+
+def test_tokens_that_are_nowhere(world: World) -> None:
+    world.transfer(
+        debit_account="house:forfeit", credit_account="house:elsewhere", kind="forfeit", tokens=1
+    )  # makes the forfeit account negative, too
+    world.transfer(
+        kind="forfeit",
+        debit_account=f"user:{world.ada.user_id}",
+        debit_user_id=world.ada.user_id,
+        debit_balance=0,
+        credit_account="house:forfeit",
+        tokens=1,
+    )
+    world.sql("itlc_users", "UPDATE users SET tokens = tokens - 1 WHERE id = :id", id=world.ada.user_id)
+    found = world.found()
+    assert [name for name in NAMES if found[name]["state"] == "broken"] == ["tokens_are_conserved"]
+    assert found["tokens_are_conserved"]["rows"] == ["ledger"]
+    assert "are not the 955 that were credited" in found["tokens_are_conserved"]["remark"]
+
+
+@pytest.mark.parametrize("change", ["user_id = 1", "amount = 6", "status = 'failed'"])
+def test_a_topup_that_is_not_what_was_credited(world: World, change: str) -> None:
+    world.sql("itlc_tokens", f"UPDATE token_topups SET {change} WHERE id = :id", id=world.topup)
+    assert world.broken() == {"topup_is_one_transfer": [f"topup:{world.topup}"]}
+
+
+def test_a_completed_topup_that_nobody_got(world: World) -> None:
+    (row,) = world.sql(
+        "itlc_tokens",
+        "INSERT INTO token_topups (user_id, amount, status, made_by) VALUES (1, 3, 'completed', 1) RETURNING id",
+    )
+    assert world.broken() == {"topup_is_one_transfer": [f"topup:{row['id']}"]}
+
+
+def test_a_pending_topup_may_have_been_credited_just_now_but_not_long_ago(world: World) -> None:
+    world.sql("itlc_tokens", "UPDATE token_topups SET status = 'pending' WHERE id = :id", id=world.topup)
+    world.sql("itlc_users", "UPDATE transfers SET created_at = now() WHERE topup_id = :id", id=world.topup)
+    assert world.broken() == {}
+    world.sql("itlc_users", f"UPDATE transfers SET created_at = {LONG_AGO} WHERE topup_id = :id", id=world.topup)
+    assert world.broken() == {"topup_is_one_transfer": [f"topup:{world.topup}"]}
+
+
+def test_a_credit_without_a_topup(world: World) -> None:
+    ada = world.ada.user_id
+    made = world.transfer(
+        kind="topup", debit_account=TOPUPS.name, credit_account=f"user:{ada}", credit_user_id=ada, credit_balance=5
+    )
+    world.sql("itlc_users", "UPDATE users SET tokens = tokens + 5 WHERE id = :id", id=ada)
+    assert world.broken() == {"topup_is_one_transfer": [f"transfer:{made}"]}
+    world.sql("itlc_users", "UPDATE transfers SET created_at = now() WHERE id = :id", id=made)
+    assert world.broken() == {}  # its top-up may have been made after the top-ups were read
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE orders SET tokens_charged = 121 WHERE id = :id",
+        "UPDATE orders SET amount = 121.00 WHERE id = :id; UPDATE bidding SET amount = 121.00 WHERE order_id = :id",
+    ],
+)
+def test_a_paid_order_of_another_amount_than_its_payment(world: World, change: str) -> None:
+    for statement in change.split("; "):
+        world.sql("itlc_orders", statement, id=world.paid)
+    assert world.broken() == {"paid_order_has_one_payment": [f"order:{world.paid}"]}
+
+
+def test_an_order_that_is_paid_without_a_payment(world: World) -> None:
+    world.sql("itlc_orders", "UPDATE orders SET status = 'paid', tokens_charged = 15 WHERE id = :id", id=world.open)
+    assert world.broken() == {"paid_order_has_one_payment": [f"order:{world.open}"]}
+
+
+def test_a_payment_whose_order_is_not_paid(world: World) -> None:
+    order_id = order_in("completed", world.ada, world.bob, "10.00")
+    assert world.ada.call("pay_order", key="k", order_id=order_id).status == 201
+    drain()
+    world.sql("itlc_orders", "UPDATE orders SET status = 'completed' WHERE id = :id", id=order_id)
+    assert world.broken() == {"paid_order_has_one_payment": [f"order:{order_id}"]}
+
+
+@pytest.mark.parametrize("change", ["refunded_tokens = 29", "refunded_amount = 29.00, status = 'paid'"])
+def test_an_order_that_shows_other_refunds_than_were_made(world: World, change: str) -> None:
+    world.sql("itlc_orders", f"UPDATE orders SET {change} WHERE id = :id", id=world.refunded)
+    assert world.broken() == {"refunds_are_within_payment": [f"order:{world.refunded}"]}
+
+
+def test_a_refund_that_the_ledger_did_not_make(world: World) -> None:
+    world.sql(
+        "itlc_users",
+        "UPDATE transfers SET order_id = :other WHERE kind = 'refund' AND order_id = :id",
+        other=world.paid,
+        id=world.refunded,
+    )
+    broken = world.broken()
+    assert broken.keys() == {"refunds_are_within_payment"}
+    assert f"order:{world.refunded}" in broken["refunds_are_within_payment"]
+
+
+def test_an_escrow_that_went_to_somebody_else(world: World) -> None:
+    (released,) = world.sql(
+        "itlc_users", "SELECT * FROM transfers WHERE order_id = :id AND debit_account LIKE 'escrow:%'", id=world.paid
+    )
+    root = world.admin.user_id
+    moved = "UPDATE transfers SET credit_account = :account, credit_user_id = :user_id WHERE id = :id"
+    world.sql("itlc_users", moved, account=f"user:{root}", user_id=root, id=released["id"])
+    for user_id, change in ((root, 120), (world.bob.user_id, -120)):
+        world.sql("itlc_users", "UPDATE users SET tokens = tokens + :c WHERE id = :id", c=change, id=user_id)
+    assert world.broken() == {"escrow_is_settled_once": [released["debit_account"]]}
+
+
+def test_an_escrow_that_was_emptied_twice(world: World) -> None:
+    (released,) = world.sql(
+        "itlc_users",
+        "SELECT * FROM transfers WHERE order_id = :id AND debit_account LIKE 'escrow:%'",
+        id=world.refunded,
+    )
+    with world.without("itlc_users", "transfers_escrow_settled_once"):
+        fields = ("kind", "debit_account", "credit_account", "credit_user_id", "credit_balance", "tokens", "order_id")
+        world.transfer(**{name: released[name] for name in fields})
+        world.sql("itlc_users", "UPDATE users SET tokens = tokens + 30 WHERE id = :id", id=world.bob.user_id)
+        broken = world.broken()
+        assert broken["escrow_is_settled_once"] == [released["debit_account"]]
+        assert broken.keys() == {"escrow_is_settled_once", "no_balance_is_negative"}  # an escrow gave more than it had
+
+
+def test_an_escrow_without_a_payment(world: World) -> None:
+    account = f"escrow:{uuid.uuid4()}:1"
+    fields = {"kind": "payment", "order_id": 1}
+    ada = world.ada.user_id
+    world.transfer(debit_account=f"user:{ada}", debit_user_id=ada, debit_balance=0, credit_account=account, **fields)
+    world.transfer(debit_account=account, credit_account=f"user:{ada}", credit_user_id=ada, credit_balance=5, **fields)
+    assert world.broken() == {"escrow_is_settled_once": [account]}
+
+
+def test_an_escrow_that_stays_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    order_id = order_in("completed", world.ada, world.bob, "10.00")
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.users, 2, Cut())
+        assert world.ada.call("pay_order", key="k", order_id=order_id).status == 201
+    (filled,) = world.sql("itlc_users", "SELECT * FROM transfers WHERE order_id = :id", id=order_id)
+    assert world.broken() == {}  # on its way
+    world.sql("itlc_users", f"UPDATE transfers SET created_at = {LONG_AGO} WHERE order_id = :id", id=order_id)
+    assert world.broken() == {"escrow_is_settled_in_time": [filled["credit_account"]]}

@@ -1,0 +1,57 @@
+"""Reconciliation: what no longer belongs together is reported, by its row, and alone."""
+
+import uuid
+
+from bson import ObjectId
+
+from tests.operations.system.world import LONG_AGO, World
+from tests.support.market import project_of
+from tests.support.money import holder
+
+
+def test_an_order_without_its_bid(world: World) -> None:
+    world.sql("itlc_orders", "UPDATE orders SET bid_id = 4711 WHERE id = :id", id=world.open)
+    (bid,) = world.sql("itlc_orders", "SELECT id FROM bidding WHERE order_id = :id", id=world.open)
+    assert world.broken() == {"won_bid_has_its_order": [f"bid:{bid['id']}", f"order:{world.open}"]}
+
+
+def test_a_bid_of_another_amount_than_its_order(world: World) -> None:
+    (bid,) = world.sql("itlc_orders", "UPDATE bidding SET amount = 1 WHERE order_id = :id RETURNING id", id=world.open)
+    assert world.broken() == {"won_bid_has_its_order": [f"bid:{bid['id']}"]}
+
+
+def test_what_lives_on_of_who_was_erased(world: World) -> None:
+    eve = holder("Eve")
+    own = project_of(eve)
+    world.sql("itlc_users", "UPDATE users SET erased_at = now() WHERE id = :id", id=eve.user_id)
+    assert world.broken() == {}  # the job is at it
+    world.sql("itlc_users", f"UPDATE users SET erased_at = {LONG_AGO} WHERE id = :id", id=eve.user_id)
+    told = "INSERT INTO notifications (user_id, message, about, event_id) VALUES (:u, 'a', 'order:1', :e) RETURNING id"
+    (row,) = world.sql("itlc_orders", told, u=eve.user_id, e=uuid.uuid4())
+    broken = world.broken()
+    assert broken.keys() == {"nothing_refers_to_erased"}
+    sessions = [name for name in broken["nothing_refers_to_erased"] if name.startswith("session:")]
+    assert len(sessions) == 1
+    rest = set(broken["nothing_refers_to_erased"]) - set(sessions)
+    assert rest == {f"notification:{row['id']}", f"project:{own}"}
+
+
+def test_a_project_that_does_not_follow_its_orders(world: World) -> None:
+    projects = world.stores.mongo["itlc_pbfr"]["projects"]
+    projects.update_one({"_id": ObjectId(world.project)}, {"$set": {"status": "open"}})
+    assert world.broken() == {"project_follows_its_orders": [f"project:{world.project}"]}
+
+
+def test_a_project_that_is_behind_may_follow_for_two_minutes(world: World) -> None:
+    projects = world.stores.mongo["itlc_pbfr"]["projects"]
+    projects.update_one({"_id": ObjectId(world.project)}, {"$set": {"status": "open", "status_version": 1}})
+    world.sql("itlc_orders", "UPDATE project_progress SET updated_at = now()")
+    assert world.broken() == {}
+    world.sql("itlc_orders", f"UPDATE project_progress SET updated_at = {LONG_AGO}")
+    assert world.broken() == {"project_follows_its_orders": [f"project:{world.project}"]}
+
+
+def test_a_project_that_is_gone_though_it_has_orders(world: World) -> None:
+    world.stores.mongo["itlc_pbfr"]["projects"].delete_one({"_id": ObjectId(world.project)})
+    world.sql("itlc_orders", f"UPDATE project_progress SET updated_at = {LONG_AGO}")
+    assert world.broken() == {"project_follows_its_orders": [f"project:{world.project}"]}
