@@ -82,13 +82,18 @@ class TooMany(ItlcError):
 
 
 class StoreAway(ItlcError):
-    """A store or queue that this needs cannot be reached just now. `retry_after` is in whole seconds."""
+    """A store or queue that this needs cannot be reached just now. `retry_after` is in whole seconds.
 
-    retry_after = 2
+    What was asked may have been done all the same: a connection can break after the commit and before its answer.
+    """
 
-    def __init__(self, store: str) -> None:
-        super().__init__(f"{store} is not available just now; nothing was changed. Try again shortly.")
+    def __init__(self, store: str, retry_after: int = 2) -> None:
+        super().__init__(
+            f"{store} is not available just now. Try again shortly, with the same Idempotency-Key if you sent one: "
+            "then nothing is done twice."
+        )
         self.store = store
+        self.retry_after = retry_after
 
 
 class Poison(Exception):

@@ -59,6 +59,8 @@ class Settings:
     """How many password resets an hour are mailed to one e-mail address."""
     address_reset_mails: int = 1_000
     """How many password resets an hour are mailed at the request of one address."""
+    circuit_seconds: int = 5
+    """For how long a worker asks nothing of a store that it could not reach."""
     bid_days: int = 30
     """An open bid expires after so many days."""
     notification_days: int = 90

@@ -24,7 +24,7 @@ def test_a_store_that_refuses_is_named(stores: Stores, monkeypatch: pytest.Monke
     def refuse(*_: Any) -> Any:
         raise StoreAway("neo4j")
 
-    monkeypatch.setattr(neo4j.graph, "read", refuse)
+    monkeypatch.setattr(neo4j.graph, "ping", refuse)
     response = nobody.call("show_readiness")
     assert (response.status, response["status"]) == (503, "not ready")
     assert response.headers["Retry-After"] == "5"
@@ -38,7 +38,7 @@ def test_a_store_that_does_not_answer_is_not_waited_for(stores: Stores, monkeypa
         gone_home.wait(60)
 
     monkeypatch.setattr(readiness, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(postgres.tokens, "read", hang)
+    monkeypatch.setattr(postgres.tokens, "ping", hang)
     began = time.monotonic()
     response = nobody.call("show_readiness")
     took = time.monotonic() - began

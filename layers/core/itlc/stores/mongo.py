@@ -20,11 +20,12 @@ from functools import cache
 from typing import Any, TypeVar
 
 import bson
+import pymongo
 from bson import ObjectId
 from pymongo import MongoClient, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, ExecutionTimeout
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, ExecutionTimeout, WaitQueueTimeoutError
 from pymongo.write_concern import WriteConcern
 
 from itlc import events
@@ -34,10 +35,12 @@ from itlc.limits import CLOCKS_APART, Window
 from itlc.paging import Found, PageQuery
 from itlc.secrets import secret
 from itlc.settings import settings
+from itlc.stores.circuit import ANSWER_SECONDS, CONNECT_SECONDS, Circuit, circuit
 
 T = TypeVar("T")
 Document = dict[str, Any]
 
+NAME = "itlc_pbfr"
 BOOKKEEPING = "bookkeeping"
 REQUEST_COUNTS = "request_counts"
 TRIES = 20
@@ -48,19 +51,50 @@ NOT_ANSWERED = {"words": 0, "idempotency": 0, "outbox": 0}
 
 @cache
 def database() -> "MongoDatabase[Document]":
-    """The database `itlc_pbfr`, over one client with short timeouts. Times come back as UTC."""
+    """The database `itlc_pbfr`, over one client with short timeouts. Times come back as UTC.
+
+    `timeoutMS` is for one operation with all that the driver repeats of it.
+    """
     url = secret("mongodb")["url"]
     client: MongoClient[Document] = MongoClient(
         url,
         appname="itlc",
         tz_aware=True,
         maxPoolSize=4,
-        connectTimeoutMS=2000,
-        serverSelectionTimeoutMS=3000,
-        socketTimeoutMS=8000,
+        connectTimeoutMS=CONNECT_SECONDS * 1000,
+        serverSelectionTimeoutMS=CONNECT_SECONDS * 1000,
+        timeoutMS=ANSWER_SECONDS * 1000,
         w="majority",
     )
-    return client["itlc_pbfr"]
+    return client[NAME]
+
+
+def _circuit() -> Circuit:
+    """The circuit of the database's server."""
+    return circuit(secret("mongodb")["url"], is_down)
+
+
+def is_down(error: Exception) -> bool:
+    """Whether the server cannot be reached or does not answer."""
+    return isinstance(error, ConnectionFailure) and not isinstance(error, WaitQueueTimeoutError)
+
+
+def ping() -> None:
+    """Ask the least that proves that the database answers, whether its circuit is open or not. Raises StoreAway."""
+    with _translated(probe=True):
+        database().command("ping")
+
+
+@contextmanager
+def _translated(*, probe: bool = False) -> Iterator[None]:
+    try:
+        with _circuit().guard(NAME, probe=probe) as was_down:
+            if was_down:  # without this, the driver would look for the server for as long as an answer may take
+                with pymongo.timeout(CONNECT_SECONDS):
+                    database().command("ping")
+            yield
+    except (ConnectionFailure, ExecutionTimeout) as error:
+        raise StoreAway(NAME) from error
 
 
 class DocumentStore:
@@ -72,7 +106,7 @@ class DocumentStore:
     @contextmanager
     def read(self) -> "Iterator[Collection[Document]]":
         """The collection, for reading. Raises StoreAway when the database cannot be reached."""
-        with self._translated():
+        with _translated():
             yield database()[self.collection]
 
     def write(self, work: "Callable[[DocumentWriter], T]") -> T:
@@ -80,7 +114,7 @@ class DocumentStore:
 
         Raises StoreAway when the database cannot be reached.
         """
-        with self._translated():
+        with _translated():
             writer = DocumentWriter(database()[self.collection])
             result = work(writer)
         events.send_now([event for _, _, event in writer.emitted], writer.mark_published)
@@ -89,7 +123,7 @@ class DocumentStore:
     def count_request(self, subject: str, window: Window) -> int:
         """See `itlc.limits.Counter`. One command, which waits for no other member: a lost count is no loss."""
         counts = database().get_collection(REQUEST_COUNTS, write_concern=WriteConcern(w=1))
-        with self._translated():
+        with _translated():
             for _ in range(2):  # two that count first at the same time: one is refused, and goes on from the other's
                 with suppress(DuplicateKeyError):
                     counted: Document | None = counts.find_one_and_update(
@@ -99,7 +133,7 @@ class DocumentStore:
                         return_document=ReturnDocument.AFTER,
                     )
                     return int(counted["count"]) if counted else 0
-        raise StoreAway("itlc_pbfr")
+        raise StoreAway(NAME)
 
     def earlier_answer(self, key: Key) -> Answer | None:
         """See `itlc.idempotency.Store`."""
@@ -120,13 +154,6 @@ class DocumentStore:
             if find_answer(documents, key) is None:
                 with suppress(DuplicateKeyError):  # refused twice at the same time: one of the two is kept
                     documents.database[BOOKKEEPING].insert_one({"idempotency": kept_answer(key, answer)})
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (ConnectionFailure, ExecutionTimeout) as error:
-            raise StoreAway("itlc_pbfr") from error
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ is kept here as nodes: `:Outbox`, `:IdempotencyKey` and `:RequestCount`.
 """
 
 import json
+import random
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any, TypeVar
 
 from neo4j import Driver, GraphDatabase, ManagedTransaction, Record, unit_of_work
-from neo4j.exceptions import ClientError, DriverError, ServiceUnavailable, SessionExpired, TransientError
+from neo4j.exceptions import ClientError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired, TransientError
 
 from itlc import events
 from itlc.errors import StillRunning, StoreAway
@@ -19,12 +21,16 @@ from itlc.idempotency import Answer, Key
 from itlc.limits import CLOCKS_APART, Window
 from itlc.secrets import secret
 from itlc.settings import settings
+from itlc.stores.circuit import ANSWER_SECONDS, CONNECT_SECONDS, Circuit, circuit
 
 T = TypeVar("T")
 
 LOCK_TIMED_OUT = "Neo.TransientError.Transaction.LockAcquisitionTimeout"
 TIMED_OUT = "Neo.ClientError.Transaction.TransactionTimedOut"
 """How the codes begin of a transaction that took longer than it may, which Neo4j takes for the client's mistake."""
+TRIES = 6
+LAST_TRY_AFTER = 4.0
+"""Seconds after its begin at which a piece of work is not begun anew, so that all of it ends in time."""
 
 
 class Graph:
@@ -34,19 +40,31 @@ class Graph:
 
     @cached_property
     def driver(self) -> Driver:
-        """The driver, over a small pool with short timeouts (seconds)."""
+        """The driver, over a small pool with short timeouts (seconds). It repeats nothing by itself: `_run` does."""
         at = secret("neo4j")
-        return GraphDatabase.driver(
+        driver = GraphDatabase.driver(
             at["uri"],
             auth=(at["user"], at["password"]),
             max_connection_pool_size=4,
-            connection_timeout=3,
-            connection_acquisition_timeout=5,
-            max_transaction_retry_time=8,
-            liveness_check_timeout=10,
+            connection_timeout=CONNECT_SECONDS,
+            connection_acquisition_timeout=CONNECT_SECONDS + 1,
+            connection_write_timeout=CONNECT_SECONDS,
+            max_transaction_retry_time=0,
+            liveness_check_timeout=settings().circuit_seconds,
             notifications_min_severity="OFF",
             telemetry_disabled=True,
         )
+        _bound_answers(driver)
+        return driver
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The circuit of the graph's server."""
+        return circuit(secret("neo4j")["uri"], is_down)
+
+    def ping(self) -> None:
+        """Ask the least that proves that the graph answers, whether its circuit is open or not. Raises StoreAway."""
+        self._run(lambda transaction: transaction.one("RETURN 1 AS one"), writing=False, probe=True)
 
     def read(self, work: "Callable[[GraphTransaction], T]") -> T:
         """Run `work` in a read transaction. Raises StoreAway when the graph cannot be reached."""
@@ -60,7 +78,8 @@ class Graph:
         return self._run(work, writing=True)
 
     def write(self, work: "Callable[[GraphTransaction], T]") -> T:
-        """Run `work` in one write transaction and commit it; the driver runs all of it again after a deadlock.
+        """Run `work` in one write transaction and commit it; all of it runs again after a deadlock, or once after a
+        connection that turns out dead before the commit.
 
         Events that `work` emitted are sent after the commit. Raises StoreAway when the graph cannot be reached.
         """
@@ -102,19 +121,10 @@ class Graph:
 
         self.write(keep)
 
-    def _run(self, work: "Callable[[GraphTransaction], T]", *, writing: bool) -> T:
-        emitted: list[events.Event] = []
-
-        @unit_of_work(timeout=5)
-        def in_transaction(managed: ManagedTransaction) -> T:
-            transaction = GraphTransaction(managed)
-            result = work(transaction)
-            emitted[:] = transaction.emitted
-            return result
-
+    def _run(self, work: "Callable[[GraphTransaction], T]", *, writing: bool, probe: bool = False) -> T:
         try:
-            with self.driver.session(database=secret("neo4j").get("database", "neo4j")) as session:
-                result = session.execute_write(in_transaction) if writing else session.execute_read(in_transaction)
+            with self.circuit.guard(self.name, probe=probe):
+                result, emitted = self._commit(work, writing=writing)
         except (ServiceUnavailable, SessionExpired, TransientError, DriverError) as error:
             raise StoreAway(self.name) from error
         except ClientError as error:
@@ -124,8 +134,56 @@ class Graph:
         events.send_now(emitted, self._mark_published)
         return result
 
+    def _commit(self, work: "Callable[[GraphTransaction], T]", *, writing: bool) -> tuple[T, list[events.Event]]:
+        """What `work` returned, and the events that it emitted, in the transaction that could be committed at last."""
+        emitted: list[events.Event] = []
+
+        @unit_of_work(timeout=5)
+        def in_transaction(managed: ManagedTransaction) -> T:
+            transaction = GraphTransaction(managed)
+            result = work(transaction)
+            emitted[:] = transaction.emitted
+            return result
+
+        began, replaced = time.monotonic(), False
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self.driver.session(database=secret("neo4j").get("database", "neo4j")) as session:
+                    run = session.execute_write if writing else session.execute_read
+                    return run(in_transaction), emitted
+            except (DriverError, Neo4jError) as error:
+                dead = isinstance(error, ServiceUnavailable | SessionExpired)
+                late = attempt == TRIES or time.monotonic() - began > LAST_TRY_AFTER
+                if late or (dead and replaced) or not error.is_retryable():
+                    raise
+                replaced = replaced or dead
+                if not dead:  # capped and jittered: those who clashed should not meet again
+                    time.sleep(random.uniform(0, min(0.5, 0.02 * 2**attempt)))  # noqa: S311
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
     def _mark_published(self, ids: set[str]) -> None:
         self.write(lambda transaction: mark_published(transaction, ids))
+
+
+def _bound_answers(driver: Driver) -> None:
+    """Have the driver's connections wait for an answer no longer than for one that the server could still give.
+
+    The driver leaves that to the server's `connection.recv_timeout_seconds`, two minutes by default, and has no setting
+    of its own."""
+    pool: Any = driver._pool
+    opener = pool.opener
+
+    def opened(*arguments: Any) -> Any:
+        connection = opener(*arguments)
+        connection.socket.set_read_timeout(ANSWER_SECONDS)
+        return connection
+
+    pool.opener = opened
+
+
+def is_down(error: Exception) -> bool:
+    """Whether the graph's server cannot be reached or does not answer."""
+    return isinstance(error, ServiceUnavailable | SessionExpired)
 
 
 class GraphTransaction:

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, MetaData, NullPool, create_engine, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, ExceptionContext, MetaData, NullPool, create_engine, make_url
+from sqlalchemy import event as on
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -22,7 +23,9 @@ from itlc.errors import StoreAway
 from itlc.idempotency import Answer, Key
 from itlc.limits import Window
 from itlc.secrets import secret
+from itlc.settings import settings
 from itlc.stores import bookkeeping, outbox, request_counts
+from itlc.stores.circuit import ANSWER_SECONDS, CONNECT_SECONDS, Circuit, circuit
 from itlc.stores.keys import PostgresKeys
 
 T = TypeVar("T")
@@ -40,6 +43,7 @@ LIMITS_OF_A_SNAPSHOT = (
 SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
 AWAY = {"08", "57", "53"}  # SQLSTATE classes: connection exception, operator intervention, insufficient resources
 LOCK_NOT_AVAILABLE = "55P03"
+CANNOT_CONNECT_NOW = "57P03"  # the server is starting up, or shutting down
 
 
 class Database:
@@ -61,13 +65,34 @@ class Database:
     @cached_property
     def engine(self) -> Engine:
         """The engine, over one connection. The socket's timeout is longer than the server's statement timeout (5 s)."""
-        return self._engine(8, pool_size=1, max_overflow=0, pool_timeout=3)
+        return self._engine(ANSWER_SECONDS, pool_size=1, max_overflow=0, pool_timeout=3)
 
     def _engine(self, timeout: float, **pool: Any) -> Engine:
         """An engine whose sockets wait so many seconds for an answer."""
-        url = make_url(secret(self.secret_name)["url"]).set(drivername="postgresql+pg8000")
+        url = self._url
         own = {"tcp_keepalive": True, "application_name": "itlc", "ssl_context": _tls(url)}
-        return create_engine(url.difference_update_query(["sslmode"]), connect_args={"timeout": timeout, **own}, **pool)
+        engine = create_engine(url.difference_update_query(["sslmode"]), connect_args=own, **pool)
+
+        def connect(dialect: Dialect, _: object, arguments: Any, named: Any) -> Any:
+            return _connect(dialect, arguments, named, timeout)
+
+        on.listen(engine, "do_connect", connect)
+        on.listen(engine, "handle_error", _as_lost)
+        return engine
+
+    @property
+    def _url(self) -> URL:
+        return make_url(secret(self.secret_name)["url"]).set(drivername="postgresql+pg8000")
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        """The circuit of this database's server."""
+        return circuit(f"{self._url.host}:{self._url.port}", is_down)
+
+    def ping(self) -> None:
+        """Ask the least that proves that the database answers, whether its circuit is open or not. Raises StoreAway."""
+        with self._translated(probe=True), self._live() as connection:
+            connection.exec_driver_sql("SELECT 1")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -98,31 +123,38 @@ class Database:
         """Run `work` in one READ COMMITTED transaction and commit it; whatever it raises rolls back.
 
         Events that `work` emitted are sent right after the commit; what cannot be sent waits for the relay.
-        The whole of `work` runs again after a serialization failure, a deadlock, or a connection that turns out
-        dead before the commit; so `work` does nothing but talk to this database. Raises StoreAway when the
-        database cannot be reached or keeps refusing.
+        The whole of `work` runs again after a serialization failure or a deadlock, and once after a connection that
+        turns out dead before the commit (but not after one that gave no answer in time); so `work` does nothing but
+        talk to this database. Raises StoreAway when the database cannot be reached or keeps refusing.
         """
         with self._translated():
-            for attempt in range(1, TRIES + 1):
-                committing = False
-                emitted: list[events.Event]
-                connection = self._live()
-                try:
-                    with connection:
-                        connection.info["database"] = self
-                        transaction = connection.begin()
-                        connection.info["emitted"] = emitted = []
-                        result = work(connection)
-                        committing = True
-                        transaction.commit()
-                    events.send_now(emitted, self._mark_published)
-                    return result
-                except DBAPIError as error:
-                    dead = error.connection_invalidated and not committing
-                    if attempt == TRIES or not (dead or sqlstate(error) in (SERIALIZATION_FAILURE, DEADLOCK)):
-                        raise
-                    if not dead:  # capped and jittered: those who clashed should not meet again
-                        time.sleep(random.uniform(0, min(0.2, 0.01 * 2**attempt)))  # noqa: S311
+            result, emitted = self._commit(work)
+        events.send_now(emitted, self._mark_published)
+        return result
+
+    def _commit(self, work: Callable[[Connection], T]) -> tuple[T, list[events.Event]]:
+        """What `work` returned, and the events that it emitted, in the transaction that could be committed at last."""
+        replaced = False
+        for attempt in range(1, TRIES + 1):
+            committing = False
+            connection = self._live()
+            try:
+                with connection:
+                    connection.info["database"] = self
+                    transaction = connection.begin()
+                    emitted: list[events.Event] = []
+                    connection.info["emitted"] = emitted
+                    result = work(connection)
+                    committing = True
+                    transaction.commit()
+                return result, emitted
+            except DBAPIError as error:
+                dead = error.connection_invalidated and not (committing or replaced or timed_out(error))
+                if attempt == TRIES or not (dead or sqlstate(error) in (SERIALIZATION_FAILURE, DEADLOCK)):
+                    raise
+                replaced = replaced or dead
+                if not dead:  # capped and jittered: those who clashed should not meet again
+                    time.sleep(random.uniform(0, min(0.2, 0.01 * 2**attempt)))  # noqa: S311
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def count_request(self, subject: str, window: Window) -> int:
@@ -152,8 +184,8 @@ class Database:
             outbox.mark_published(connection, ids)
 
     def _live(self) -> Connection:
-        """A connection from the pool; one that the server has closed, or that has been idle for long and does not
-        answer, is replaced."""
+        """A connection from the pool; one that the server has closed, or that has been idle for a while and does not
+        answer quickly, is replaced."""
         connection = self.engine.connect()
         if connection.info and (_closed_by_server(connection) or not _answers(connection)):
             connection.invalidate()
@@ -163,15 +195,36 @@ class Database:
         return connection
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, *, probe: bool = False) -> Iterator[None]:
         try:
-            yield
+            with self.circuit.guard(self.name, probe=probe):
+                yield
         except PoolTimeoutError as error:
             raise StoreAway(self.name) from error
         except DBAPIError as error:
             if is_away(error):
                 raise StoreAway(self.name) from error
             raise
+
+
+def _connect(dialect: Dialect, arguments: Any, named: Any, timeout: float) -> Any:
+    """A new connection of the driver's, made quickly or not at all, whose answers are then waited for a bit longer."""
+    try:
+        connection = dialect.connect(*arguments, **named, timeout=CONNECT_SECONDS)
+    except (OSError, dialect.loaded_dbapi.InterfaceError) as error:
+        # Both: pg8000 lets errors of the socket through where it waits for the first byte of an answer.
+        raise dialect.loaded_dbapi.InterfaceError(f"no connection: {error}") from error
+    connection._usock.settimeout(timeout)
+    return connection
+
+
+def _as_lost(context: ExceptionContext) -> Exception | None:
+    """An error of the socket as SQLAlchemy's, with the connection given up: pg8000 lets it through as it is."""
+    error = context.original_exception
+    if not isinstance(error, OSError):
+        return None
+    context.is_disconnect = True
+    return OperationalError(context.statement, None, error, connection_invalidated=True)
 
 
 def _closed_by_server(connection: Connection) -> bool:
@@ -185,12 +238,19 @@ def _closed_by_server(connection: Connection) -> bool:
 
 
 def _answers(connection: Connection) -> bool:
-    """Whether a connection that was idle for over 10 seconds still answers; a busy one has just proved itself."""
-    if time.monotonic() - connection.info.get("used_at", 0.0) <= 10:
+    """Whether a connection that was idle for as long as a circuit is open still answers, quickly; a busy one
+    has just proved itself."""
+    if time.monotonic() - connection.info.get("used_at", 0.0) < settings().circuit_seconds:
         return True
+    socket = getattr(connection.connection.dbapi_connection, "_usock", None)
+    if socket is None:
+        return False
+    patience = socket.gettimeout()
     try:
+        socket.settimeout(CONNECT_SECONDS)
         connection.exec_driver_sql("SELECT 1")
         connection.rollback()
+        socket.settimeout(patience)
     except DBAPIError:
         return False
     return True
@@ -234,6 +294,25 @@ def is_away(error: DBAPIError) -> bool:
     return (
         error.connection_invalidated or isinstance(error, OperationalError) or "InterfaceError" in type(error).__name__
     )
+
+
+def timed_out(error: DBAPIError) -> bool:
+    """Whether the database gave no answer in time, as opposed to an error."""
+    cause: BaseException | None = error.orig
+    while cause is not None and not isinstance(cause, TimeoutError):
+        cause = cause.__cause__
+    return cause is not None
+
+
+def is_down(error: Exception) -> bool:
+    """Whether the database's server cannot be reached, does not answer or does not serve, and whoever asks it next
+    would wait in vain. A connection that broke is not enough: that it can be replaced is soon seen."""
+    if not isinstance(error, DBAPIError):
+        return False
+    state = sqlstate(error)
+    if state:
+        return state == CANNOT_CONNECT_NOW
+    return timed_out(error) or (is_away(error) and not error.connection_invalidated)
 
 
 users = Database("itlc_users", "users")

@@ -20,12 +20,12 @@ Probe = Callable[[], Any]
 def readiness() -> ReadinessView:
     """The state of each store and queue. What does not answer within four seconds, or refuses, is `away`."""
     stores: dict[str, Probe] = {
-        **{database.name: partial(_ask_postgres, database) for database in postgres.DATABASES},
-        "itlc_pbfr": lambda: mongo.database().command("ping"),
-        "neo4j": lambda: neo4j.graph.read(lambda transaction: transaction.one("RETURN 1 AS one")),
+        **{database.name: database.ping for database in postgres.DATABASES},
+        "itlc_pbfr": mongo.ping,
+        "neo4j": neo4j.graph.ping,
     }
     # Made before the threads need it: making boto3's clients is not safe in several at once.
-    sqs = aws.client("sqs")
+    sqs = aws.client("sqs", guarded=False)
     aws.client("secretsmanager")
     queues = {
         name: partial(sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["QueueArn"])
@@ -57,8 +57,3 @@ def _ask(probes: dict[str, Probe]) -> dict[str, State]:
     finally:
         # One that still waits for its own timeout is not waited for.
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _ask_postgres(database: postgres.Database) -> None:
-    with database.read() as connection:
-        connection.exec_driver_sql("SELECT 1")
