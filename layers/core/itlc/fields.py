@@ -222,4 +222,4 @@ def search_words(text: str) -> list[str]:
     """The folded words of `text` (no case, no accents, the first 64 characters of each), for a multikey index: each
     once, in order of appearance."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
-    return list(dict.fromkeys(word[:64] for word in re.findall(r"\w+", plain)))
+    return list(dict.fromkeys(word[:64] for word in re.findall(r"[^\W_]+", plain)))

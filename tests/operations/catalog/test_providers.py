@@ -96,6 +96,10 @@ def test_providers_are_listed_newest_first_and_found_by_words(stores: Stores) ->
     found = nobody.call("list_providers", query={"q": "ADA"})
     assert [item["id"] for item in found["items"]] == [ids[2], ids[0]]
     assert nobody.call("list_providers", query={"q": "ada hopper"})["items"] == []
+    lukacs = provider("Lukács/Sons")[1]
+    for asked in ("lukacs", "SONS", "sons, lukács"):
+        found = nobody.call("list_providers", query={"q": asked})
+        assert [item["id"] for item in found["items"]] == [lukacs]
     assert nobody.call("list_providers", query={"name": "Ada"}).status == 422
     assert nobody.call("read_provider", provider_id=99).status == 404
     assert nobody.call("read_provider", provider_id="ada").status == 404

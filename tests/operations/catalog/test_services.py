@@ -65,6 +65,37 @@ def test_bad_bodies_are_refused_and_change_nothing(ada_provides: int, stores: St
     assert stores.rows("itlc_api", "SELECT * FROM services") == []
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("gärtner", "GARTNER", "cafe", "Café", "and", "or", "and/or", "hedge", "hedge-cutting", "brien", "O'Brien"),
+        *("example", "ada@example.org", "baz", "https://foo.bar/baz", "12", "12.5", "11", "2026-11", "naive", "C++"),
+        *("日本語", "qux", "foo_qux", "100%", "6f1e", "hedge gartner 100", "x\\y"),
+    ],
+)
+def test_a_service_is_found_by_any_of_its_words(ada_provides: int, asked: str) -> None:
+    """PostgreSQL's own parser would keep paths, addresses and signed numbers in one piece."""
+    text = (
+        "and/or hedge-cutting O'Brien ada@example.org https://foo.bar/baz 12.5 2026-11 naïve 日本語 C++ foo_qux 100% "
+    )
+    text += "0190f5a8-6f1e-7cc4 x\\y"
+    service = ada.call("publish_service", {"name": "Gärtner Café", "description": text})
+    ada.call("publish_service", SERVICE)
+    found = nobody.call("list_services", query={"q": asked})
+    assert [item["id"] for item in found["items"]] == [service["id"]]
+
+
+@pytest.mark.parametrize(
+    "asked", ["hedges & roses", "roses | tulips", "!roses", "ros:*", "'", "\\", "%", "...", "(", "😀"]
+)
+def test_what_is_asked_for_is_words_and_no_query_language(ada_provides: int, asked: str) -> None:
+    service = ada.call("publish_service", SERVICE)
+    found = nobody.call("list_services", query={"q": asked})
+    assert found.status == 200
+    expected = [service["id"]] if asked in ("hedges & roses", "!roses") else []
+    assert [item["id"] for item in found["items"]] == expected
+
+
 def test_pages_follow_each_other(ada_provides: int) -> None:
     ids = [ada.call("publish_service", SERVICE)["id"] for _ in range(5)]
     pages = list(nobody.pages("list_services", query={"limit": 2}))

@@ -99,6 +99,9 @@ def test_templates_are_found_by_type_and_words(eve: As) -> None:
     assert found(type="service") == [kitchen, garden]
     assert found(q="garden", type="service") == [garden]
     assert found(q="hedges kitchen") == [kitchen]
+    spiced = eve.call("keep_template", {**GARDEN, "name": "Piñata/party"})["id"]
+    assert found(q="pinata") == found(q="PARTY") == [spiced]
+    eve.call("remove_template", template_id=spiced)
     assert nobody.call("list_templates", query={"type": "order"}).status == 422
     pages = list(nobody.pages("list_templates", query={"limit": 2}))
     assert [[item["id"] for item in page] for page in pages] == [[kitchen, project], [garden]]

@@ -12,7 +12,7 @@ from itlc.fields import search_words
         ("Straße STRASSE", ["strasse"]),
         ("İstanbul", ["istanbul"]),
         ("\uff21\uff22\uff23 \ufb01ne \u2122", ["abc", "fine", "tm"]),
-        ("a_b 3.5 don't", ["a_b", "3", "5", "don", "t"]),
+        ("a_b and/or 3.5 don't", ["a", "b", "and", "or", "3", "5", "don", "t"]),
         ("... !?", []),
         ("x" * 100, ["x" * 64]),
     ],

@@ -92,7 +92,15 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("erased_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
-            "search", postgresql.TSVECTOR(), sa.Computed("to_tsvector('simple', name)", persisted=True), nullable=True
+            "search",
+            postgresql.TSVECTOR(),
+            sa.Computed(
+                r"to_tsvector('simple', regexp_replace(regexp_replace(normalize(name, NFKD), "
+                r"'[\u0300-\u036f]', '', 'g'), "
+                r"'[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007f]+', ' ', 'g'))",
+                persisted=True,
+            ),
+            nullable=True,
         ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("user_id"),
@@ -124,7 +132,12 @@ def upgrade() -> None:
         sa.Column(
             "search",
             postgresql.TSVECTOR(),
-            sa.Computed("to_tsvector('simple', name || ' ' || description)", persisted=True),
+            sa.Computed(
+                r"to_tsvector('simple', regexp_replace(regexp_replace(normalize(name || ' ' || description, NFKD), "
+                r"'[\u0300-\u036f]', '', 'g'), "
+                r"'[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007f]+', ' ', 'g'))",
+                persisted=True,
+            ),
             nullable=True,
         ),
         sa.CheckConstraint("status IN ('offered', 'withdrawn')", name="services_status"),

@@ -93,7 +93,12 @@ def upgrade() -> None:
         sa.Column(
             "search",
             postgresql.TSVECTOR(),
-            sa.Computed("to_tsvector('simple', name || ' ' || description)", persisted=True),
+            sa.Computed(
+                r"to_tsvector('simple', regexp_replace(regexp_replace(normalize(name || ' ' || description, NFKD), "
+                r"'[\u0300-\u036f]', '', 'g'), "
+                r"'[\u0001-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007f]+', ' ', 'g'))",
+                persisted=True,
+            ),
             nullable=True,
         ),
         sa.CheckConstraint("type IN ('project', 'service')", name="template_store_type"),

@@ -11,6 +11,7 @@ from itlc.catalog.schemas import ProviderQuery, ServiceQuery
 from itlc.catalog.tables import providers, service_ratings, services
 from itlc.paging import Found, cut
 from itlc.stores.keyset import keyset
+from itlc.stores.search import has_words
 
 ALIVE = providers.c.erased_at.is_(None)
 
@@ -47,7 +48,7 @@ def find_providers(db: Connection, query: ProviderQuery) -> Found[Row[Any]]:
     """A page of providers, newest first."""
     statement = select(providers).where(ALIVE)
     if query.q is not None:
-        statement = statement.where(providers.c.search.op("@@")(func.plainto_tsquery("simple", query.q)))
+        statement = statement.where(has_words(providers.c.search, query.q))
     rows = db.execute(keyset(statement, (providers.c.created_at, providers.c.id), query)).all()
     return cut(rows, query, lambda row: (row.created_at, row.id))
 
@@ -84,7 +85,7 @@ def find_services(db: Connection, query: ServiceQuery) -> Found[Row[Any]]:
     """A page of the services on offer, newest or best rated first."""
     statement = select(services).where(services.c.status == OFFERED)
     if query.q is not None:
-        statement = statement.where(services.c.search.op("@@")(func.plainto_tsquery("simple", query.q)))
+        statement = statement.where(has_words(services.c.search, query.q))
     if query.provider_id is not None:
         statement = statement.where(services.c.provider_id == query.provider_id)
     first = services.c.rating_average if query.sort == "rating" else services.c.created_at

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from itlc.stores.bookkeeping import TIMESTAMP, created_at
 from itlc.stores.postgres import catalog as database
+from itlc.stores.search import words_of
 
 providers = Table(
     "providers",
@@ -28,7 +29,7 @@ providers = Table(
     Column("updated_at", TIMESTAMP, nullable=False, server_default=func.now()),
     Column("user_id", Integer, nullable=False, unique=True),
     Column("erased_at", TIMESTAMP),
-    Column("search", TSVECTOR, Computed("to_tsvector('simple', name)", persisted=True)),
+    Column("search", TSVECTOR, words_of("name")),
     Index("providers_newest", "created_at", "id"),
     Index("providers_search", "search", postgresql_using="gin"),
 )
@@ -54,7 +55,7 @@ services = Table(
             "CASE WHEN rating_count = 0 THEN 0 ELSE round(rating_sum::numeric / rating_count, 3) END", persisted=True
         ),
     ),
-    Column("search", TSVECTOR, Computed("to_tsvector('simple', name || ' ' || description)", persisted=True)),
+    Column("search", TSVECTOR, words_of("name || ' ' || description")),
     CheckConstraint("status IN ('offered', 'withdrawn')", name="services_status"),
     CheckConstraint("rating_count >= 0 AND rating_sum >= 0", name="services_rating"),
     Index("services_search", "search", postgresql_using="gin"),

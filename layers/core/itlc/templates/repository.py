@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from itlc.paging import Found, cut
 from itlc.stores.keyset import keyset
+from itlc.stores.search import has_words
 from itlc.templates.schemas import TemplateQuery
 from itlc.templates.tables import template_store
 
@@ -43,6 +44,6 @@ def find(db: Connection, query: TemplateQuery) -> Found[Row[Any]]:
     if query.type is not None:
         statement = statement.where(template_store.c.type == query.type)
     if query.q is not None:
-        statement = statement.where(template_store.c.search.op("@@")(func.plainto_tsquery("simple", query.q)))
+        statement = statement.where(has_words(template_store.c.search, query.q))
     rows = db.execute(keyset(statement, (template_store.c.created_at, template_store.c.id), query)).all()
     return cut(rows, query, lambda row: (row.created_at, row.id))
