@@ -63,7 +63,7 @@ def test_what_can_never_succeed_is_buried_with_its_reason_and_holds_up_nobody(st
         told(7, "paid", 1): "the event does not tell how a project stands: project_id",
         told(project, "paid", None): "the event does not tell how a project stands: version",
         told(project, "paid", 0): "the event does not tell how a project stands: version",
-        told(project, "paid", 2**63): "the event does not tell how a project stands: version",
+        told(project, "paid", 2**63): "the aggregate's version is not a whole number",
         "{": "the message is not JSON",
     }
     assert deliver("follow_orders", *bad, told(project, "completed", 1)) == []
