@@ -17,6 +17,7 @@ app = Operation("top_up")
     status=202,
     store=postgres.tokens,
     key="required",
+    location="token-topups/{id}",
 )
 def top_up(request: TopUp) -> TopupView:
     user_id = topups.recipient(request, caller=app.caller)

@@ -397,9 +397,9 @@ def _success(
     names = ["X-Request-Id"]
     if retry:
         names.append("Retry-After")
-    if status in (200, 201) and _is_resource(route.returns):
+    if (route.location or status in (200, 201)) and _is_resource(route.returns):
         names.append("ETag")
-    if status == 201 and route.location:
+    if route.location:
         names.append("Location")
     if route.key != "none":
         names.append("Idempotency-Replayed")

@@ -85,7 +85,7 @@ def answer(
         body = result
     else:
         body = adapter.dump_json(result).decode()
-        if isinstance(result, BaseModel) and status in (200, 201):
+        if isinstance(result, BaseModel) and (location or status in (200, 201)):
             headers["ETag"] = etag(result)
             if location:
                 headers["Location"] = relative(path, location.format_map(dict(result)))

@@ -26,6 +26,8 @@ def test_a_top_up_is_pending_then_credited_and_completed(ada: As, stores: Stores
     assert response.status == 202
     topup = response.json
     assert (topup["user_id"], topup["amount"], topup["status"]) == (ada.user_id, "500.00", "pending")
+    assert response.headers["Location"] == f"token-topups/{topup['id']}"
+    assert response.headers["ETag"] == ada.call("read_topup", topup_id=topup["id"]).headers["ETag"]
     assert tokens_of(stores, ada) == [0]
 
     drain()
