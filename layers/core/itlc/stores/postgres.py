@@ -34,6 +34,7 @@ keys = PostgresKeys()
 
 TRIES = 6
 LONGEST_READ_SECONDS = 60
+WHOLE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 # Of the application's role they are 5 and 10 seconds (infra/local/postgres.py): too little to read whole tables, and
 # to wait with one database while another one is read.
 LIMITS_OF_A_SNAPSHOT = (
@@ -78,6 +79,7 @@ class Database:
 
         on.listen(engine, "do_connect", connect)
         on.listen(engine, "handle_error", _as_lost)
+        engine.dialect.reset_isolation_level = _leave_autocommit  # type: ignore[assignment, method-assign]
         return engine
 
     @property
@@ -112,11 +114,10 @@ class Database:
         Raises StoreAway when the database cannot be reached.
         """
         engine = self._engine(LONGEST_READ_SECONDS + 5, poolclass=NullPool)
-        whole = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._translated(), engine.connect().execution_options(**whole) as connection:
+        with self._translated(), engine.connect() as connection:
             connection.info["database"] = self
-            for limit in LIMITS_OF_A_SNAPSHOT:
-                connection.exec_driver_sql(limit)
+            for statement in (WHOLE, *LIMITS_OF_A_SNAPSHOT):
+                connection.exec_driver_sql(statement)
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -225,6 +226,12 @@ def _as_lost(context: ExceptionContext) -> Exception | None:
         return None
     context.is_disconnect = True
     return OperationalError(context.statement, None, error, connection_invalidated=True)
+
+
+def _leave_autocommit(connection: Any) -> None:
+    """What `read` set is undone in the driver alone. SQLAlchemy would ask the server for READ COMMITTED, which it never
+    left: three round trips for each read, and an error that nobody translates where the server died after it."""
+    connection.autocommit = False
 
 
 def _closed_by_server(connection: Connection) -> bool:
