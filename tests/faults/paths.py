@@ -17,7 +17,7 @@ from itlc.wallet.saga import Saga
 from tests.faults.aftermath import let_time_pass
 from tests.support.calling import As, Response, deliver, run_scheduled
 from tests.support.market import open_bid, order_in, project_of, service_of
-from tests.support.money import holder
+from tests.support.money import give, holder
 from tests.support.plans import diamond, lay_down
 from tests.support.queues import consumers, drain, receive_all
 from tests.support.stack import Stores
@@ -189,16 +189,10 @@ def top_up(market: Market) -> Begin:
 
 @path
 def top_up_beyond_what_fits(market: Market) -> Begin:
-    market.stores.rows("itlc_users", "UPDATE users SET tokens = 2147483647 WHERE name = 'Cy'")
-    market.stores.rows(
-        "itlc_users",
-        "INSERT INTO transfers (id, kind, debit_account, credit_account, tokens, credit_user_id, credit_balance, "
-        "topup_id) VALUES (gen_random_uuid(), 'topup', 'house:topups', 'user:3', 2147483647, 3, 2147483647, 999)",
-    )
-    market.stores.rows(
-        "itlc_tokens",
-        "INSERT INTO token_topups (id, user_id, amount, status, made_by) VALUES (999, 3, 2147483647, 'completed', 3)",
-    )
+    assert market.cy.user_id is not None
+    for tokens in (10**9, 10**9, 147_483_647 - 6):
+        give(market.cy.user_id, tokens)
+    drain()
     return lambda: market.cy.call("top_up", {"amount": 7}, key="k")
 
 

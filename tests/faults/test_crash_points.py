@@ -15,7 +15,7 @@ from tests.faults.scale import scaled
 from tests.support.stack import Stores
 
 ROUNDS = scaled(full=20, share=1)
-EVERY = scaled(full=1, share=3)
+EVERY = scaled(full=1, share=4)
 
 
 @pytest.mark.parametrize("name", PATHS)

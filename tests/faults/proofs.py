@@ -1,0 +1,221 @@
+"""What the mutants break, proved in a few seconds each: with the code whole, every proof holds."""
+
+import json
+import uuid
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+from itlc.errors import StoreAway
+from itlc.stores import postgres
+from itlc.stores.postgres import Database
+from itlc.wallet import ledger
+from itlc.wallet.model import Move, account_of
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from tests.faults.dying import survives
+from tests.faults.paths import left_to_the_queue, unsent
+from tests.support.calling import As, deliver, run_scheduled
+from tests.support.market import open_bid, order_in, project_of, service_of
+from tests.support.money import holder, ledger_holds, tokens_of
+from tests.support.queues import consumers, drain, receive_all, take_dead_letters
+from tests.support.racing import at_once
+from tests.support.stack import Stores
+
+AT_ONCE = 12
+
+
+def dies_anywhere(*paths: str) -> "partial[None]":
+    """The proof that these paths may be cut off anywhere."""
+    return partial(_dies_anywhere, paths)
+
+
+def _dies_anywhere(paths: tuple[str, ...], stores: Stores) -> None:
+    for path in paths:
+        survives(path, stores)
+
+
+def _market(stores: Stores) -> tuple[As, As]:
+    stores.empty()
+    ada, bob = holder("Ada", 500), holder("Bob")
+    drain()
+    return ada, bob
+
+
+def _ask(who: As, operation: str, body: object, key: str, ids: dict[str, Any]) -> int:
+    return who.call(operation, body, key=key, **ids).status
+
+
+def a_message_that_comes_twice_takes_effect_once(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    order_id = order_in("completed", ada, bob)
+    assert ada.call("rate_order", {"rating": 5}, order_id=order_id).status == 200
+    assert ada.call("top_up", {"amount": 7}, key="k").status == 202
+    for queue in ("topups", "notifications", "ratings"):
+        bodies, consumer = receive_all(queue), consumers()[queue]
+        assert bodies
+        assert deliver(consumer, *bodies) == []
+        assert deliver(consumer, *bodies) == []
+    topped_up = "SELECT count(*) AS times FROM audit WHERE action = 'top_up' GROUP BY object"
+    assert {row["times"] for row in stores.rows("itlc_users", topped_up)} == {1}
+    assert tokens_of(stores, ada) == [507]
+    told = stores.rows("itlc_orders", "SELECT event_id, user_id FROM notifications")
+    assert len({(row["event_id"], row["user_id"]) for row in told}) == len(told)
+    assert stores.rows("itlc_api", "SELECT rating_count, rating_sum FROM services") == [
+        {"rating_count": 1, "rating_sum": 5}
+    ]
+
+
+def a_later_version_wins(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    project_id = project_of(ada)
+    order_id = order_in("in_progress", ada, bob, project_id=project_id)
+    assert bob.call("check_in", {"status": "completed"}, order_id=order_id).status == 201
+    for rating in (1, 5):
+        assert ada.call("rate_order", {"rating": rating}, order_id=order_id).status == 200
+    for queue, consumer in (("projects", "follow_orders"), ("ratings", "project_ratings")):
+        bodies = sorted(receive_all(queue), key=lambda body: -json.loads(body).get("aggregate_version"))
+        assert len(bodies) == 2
+        for body in bodies:
+            assert deliver(consumer, body) == []
+    assert ada.call("read_project", project_id=project_id)["status"] == "completed"
+    assert stores.rows("itlc_api", "SELECT rating_count, rating_sum FROM services") == [
+        {"rating_count": 1, "rating_sum": 5}
+    ]
+
+
+def a_message_whose_store_is_away_comes_again(stores: Stores) -> None:
+    ada, _ = _market(stores)
+    assert ada.call("top_up", {"amount": 7}, key="k").status == 202
+    (body,) = receive_all("topups")
+
+    def away(database: Database, work: object) -> None:
+        raise StoreAway(database.name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "write", away)
+        assert deliver("process_topups", body) == ["message-0"]
+    assert deliver("process_topups", body) == []
+    assert tokens_of(stores, ada) == [507]
+
+
+def poison_is_buried_and_the_rest_goes_on(stores: Stores) -> None:
+    ada, _ = _market(stores)
+    assert ada.call("top_up", {"amount": 7}, key="k").status == 202
+    (body,) = receive_all("topups")
+    unknown = json.dumps({**json.loads(body), "type": "no such type", "id": str(uuid.uuid4())})
+    assert deliver("process_topups", "not JSON {", unknown, body) == []
+    assert len(take_dead_letters("topups")) == 2
+    assert tokens_of(stores, ada) == [507]
+
+
+def an_order_is_paid_once_whoever_asks(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    order_id = order_in("completed", ada, bob)
+    calls = [(ada, "pay_order", None, str(number), {"order_id": order_id}) for number in range(AT_ONCE)]
+    assert Counter(at_once(_ask, calls)) == {201: 1, 409: AT_ONCE - 1}
+    drain()
+    ledger_holds(stores)
+    assert tokens_of(stores, ada, bob) == [380, 120]
+
+
+def one_key_tops_up_once(stores: Stores) -> None:
+    ada, _ = _market(stores)
+    calls: list[Any] = [(ada, "top_up", {"amount": 7}, "k", {})] * AT_ONCE
+    assert set(at_once(_ask, calls)) <= {202, 409}
+    drain()
+    assert tokens_of(stores, ada) == [507]
+
+
+def many_pay_from_one_balance(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    orders = [order_in("completed", ada, bob, "100.00") for _ in range(AT_ONCE)]
+    calls = [(ada, "pay_order", None, str(order_id), {"order_id": order_id}) for order_id in orders]
+    assert Counter(at_once(_ask, calls)) == {201: 5, 402: AT_ONCE - 5}
+    drain()
+    ledger_holds(stores)
+    assert tokens_of(stores, ada, bob) == [0, 500]
+
+
+def who_has_too_few_tokens_pays_nothing(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    order_id = order_in("completed", ada, bob, "501.00")
+    assert ada.call("pay_order", key="k", order_id=order_id).status == 402
+    assert tokens_of(stores, ada, bob) == [500, 0]
+
+
+def a_bid_is_taken_once(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    bid_id = open_bid(ada, service_of(bob))
+    calls = [(bob, "make_order", None, str(number), {"bid_id": bid_id}) for number in range(AT_ONCE)]
+    assert Counter(at_once(_ask, calls)) == {201: 1, 409: AT_ONCE - 1}
+
+
+def no_more_is_given_back_than_was_paid(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    order_id = order_in("completed", ada, bob)
+    assert ada.call("pay_order", key="k", order_id=order_id).status == 201
+    assert bob.call("refund_order", {"amount": "120.01"}, key="too much", order_id=order_id).status == 409
+    left_to_the_queue(lambda: bob.call("refund_order", {"amount": "100.00"}, key="most", order_id=order_id))
+    assert bob.call("refund_order", {"amount": "100.00"}, key="more", order_id=order_id).status == 409
+    drain()
+    ledger_holds(stores)
+    assert tokens_of(stores, ada, bob) == [480, 20]
+
+
+def a_top_up_that_expired_is_not_credited(stores: Stores) -> None:
+    ada, _ = _market(stores)
+    assert ada.call("top_up", {"amount": 7}, key="k").status == 202
+    (late,) = receive_all("topups")
+    stores.rows("itlc_tokens", "UPDATE token_topups SET created_at = now() - interval '2 hours'")
+    run_scheduled("expire_topups")
+    assert deliver("process_topups", late) == []
+    drain()
+    ledger_holds(stores)
+    assert tokens_of(stores, ada) == [500]
+
+
+def what_could_not_be_sent_is_swept_up(stores: Stores) -> None:
+    ada, _ = _market(stores)
+    unsent(lambda: ada.call("top_up", {"amount": 7}, key="k"))
+    stores.rows("itlc_tokens", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
+    run_scheduled("relay_outbox")
+    drain()
+    assert tokens_of(stores, ada) == [507]
+
+
+def an_order_has_one_payment(stores: Stores) -> None:
+    """Of the database alone, whatever the code does."""
+    ada, bob = _market(stores)
+    order_id = order_in("completed", ada, bob)
+    assert ada.call("pay_order", key="k", order_id=order_id).status == 201
+    drain()
+    copied = (
+        "SELECT gen_random_uuid(), customer_id, tokens, rate, status, key_caller, key_operation, 'x', key_fingerprint"
+    )
+    stores.rows(
+        "itlc_orders",
+        "INSERT INTO payments (id, customer_id, tokens, rate, status, key_caller, key_operation, key, key_fingerprint) "
+        f"{copied} FROM payments",
+    )
+    with pytest.raises(IntegrityError, match="payment_orders_once"):
+        stores.rows(
+            "itlc_orders",
+            "INSERT INTO payment_orders (payment_id, order_id, tokens, provider_user_id) "
+            "SELECT p.id, o.order_id, o.tokens, o.provider_user_id FROM payments p, payment_orders o WHERE p.key = 'x'",
+        )
+
+
+def a_cause_moves_tokens_once(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    assert ada.user_id is not None
+    assert bob.user_id is not None
+    move = Move("refund:once", "refund", account_of(ada.user_id), account_of(bob.user_id), 10)
+    for _ in range(2):
+        try:
+            (row,) = postgres.users.write(lambda db: ledger.transfer(db, move))
+        except DBAPIError as error:
+            raise AssertionError("the database has to refuse it") from error
+        assert row.debit_balance == 490
+    assert tokens_of(stores, ada, bob) == [490, 10]
