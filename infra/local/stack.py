@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local import aws, jars, mongodb, neo4j, postgres, process
+from infra.local import aws, jars, mongodb, neo4j, postgres, process, resend
 from infra.local.failure import StackError
 from infra.local.postgres import Credentials
 from infra.local.process import ProcessId
@@ -104,6 +104,7 @@ class Stack:
         second waits. Raises StackError when a part cannot be started; the others are left running.
         """
         with self._locked(progress):
+            emulator = self._records["aws"].process
             with ThreadPoolExecutor(len(NAMES)) as pool:
                 locks = [jars.LOCKS[name] for name in ("neo4j", "mongodb") if not _external(name)]
                 fetched = pool.submit(jars.fetch, locks, progress)
@@ -112,7 +113,10 @@ class Stack:
             self._save()
             if failures:
                 raise failures[0]
-            return self._endpoints()
+            endpoints = self._endpoints()
+            if emulator is not None and emulator != self._records["aws"].process:  # it had not been ended
+                resend.send_again(endpoints.postgres, progress)
+            return endpoints
 
     def down(self) -> list[str]:
         """End every process that the stack started, and keep the data. Gives the names of those that ran.

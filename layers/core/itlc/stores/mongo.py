@@ -44,6 +44,8 @@ NAME = "itlc_pbfr"
 BOOKKEEPING = "bookkeeping"
 REQUEST_COUNTS = "request_counts"
 TRIES = 20
+AGREEING = timedelta(seconds=5)
+"""Clocks so near to each other are taken to agree: asking takes time as well."""
 PAGE_BYTES = 1_000_000
 NOT_ANSWERED = {"words": 0, "idempotency": 0, "outbox": 0}
 """The projection that leaves out what no answer is made of."""
@@ -290,9 +292,22 @@ class DocumentWriter:
 
 
 def now() -> datetime:
-    """The present moment, to the millisecond, as MongoDB keeps it."""
-    moment = datetime.now(UTC)
+    """The present moment by the server's clock, to the millisecond, as MongoDB keeps it.
+
+    An update cannot ask for it (the embedded server has no pipelines), and workers' clocks need not agree: an event
+    that is claimed until a moment would wait for as long as the clocks of writer and relay are apart.
+    """
+    moment = datetime.now(UTC) + _clock_behind()
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@cache
+def _clock_behind() -> timedelta:
+    """How far this worker's clock is behind the server's. Asked once: clocks are set, they hardly drift."""
+    asked = datetime.now(UTC)
+    told: datetime = database().command("isMaster")["localTime"]
+    apart = told.replace(tzinfo=UTC) - asked  # what a command returns knows no time zone
+    return apart if abs(apart) > AGREEING else timedelta()
 
 
 def same_version(document: Document) -> Document:
@@ -344,7 +359,7 @@ def kept_answer(key: Key, answer: Answer) -> Document:
         "caller": key.caller,
         "fingerprint": key.fingerprint,
         "answer": asdict(answer),
-        "expires_at": datetime.now(UTC) + timedelta(hours=settings().idempotency_hours),
+        "expires_at": now() + timedelta(hours=settings().idempotency_hours),
     }
 
 
@@ -356,7 +371,7 @@ def find_answer(documents: "Collection[Document]", key: Key) -> Answer | None:
         if found is None:
             continue
         kept: Mapping[str, Any] = found["idempotency"]
-        if kept["expires_at"] > datetime.now(UTC):
+        if kept["expires_at"] > now():
             key.check(kept["fingerprint"])
             return Answer(**kept["answer"])
         _take_off_key(collection, found)
@@ -379,7 +394,7 @@ def purge_keys(documents: "Collection[Document]", limit: int) -> int:
     What is left of deleted documents goes once it holds neither a key nor a waiting event.
     """
     spent = documents.find(
-        {"idempotency.expires_at": {"$lt": datetime.now(UTC)}}, {"idempotency.expires_at": 1}, limit=limit
+        {"idempotency.expires_at": {"$lt": now()}}, {"idempotency.expires_at": 1}, limit=limit
     ).to_list()
     for found in spent:
         _take_off_key(documents, found)
@@ -402,7 +417,7 @@ def outbox_entry(event: events.Event) -> Document:
     fields = asdict(event)
     return {
         "id": fields.pop("id"),
-        "claimed_until": datetime.now(UTC) + events.CLAIM,
+        "claimed_until": now() + events.CLAIM,
         "event": json.dumps(fields, separators=(",", ":")),
     }
 
@@ -415,7 +430,7 @@ def take_out(documents: "Collection[Document]", object_id: ObjectId, event_id: s
 def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int]:
     """Send waiting events of up to `limit` documents of one collection, passing over those that another relay holds;
     returns how many were waiting and how many were sent."""
-    moment = datetime.now(UTC)
+    moment = now()
     waiting = 0
     claimed: list[tuple[ObjectId, events.Event]] = []
     for document in documents.find({"outbox.claimed_until": {"$lt": moment}}, {"outbox": 1}).limit(limit):
@@ -436,7 +451,7 @@ def _claim(documents: "Collection[Document]", object_id: ObjectId, entry: Docume
     unclaimed = {"$elemMatch": {"id": entry["id"], "claimed_until": entry["claimed_until"]}}
     claimed = documents.update_one(
         {"_id": object_id, "outbox": unclaimed},
-        {"$set": {"outbox.$[entry].claimed_until": datetime.now(UTC) + events.CLAIM}},
+        {"$set": {"outbox.$[entry].claimed_until": now() + events.CLAIM}},
         array_filters=[{"entry.id": entry["id"]}],
     )
     return claimed.modified_count == 1
