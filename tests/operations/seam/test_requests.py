@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from itlc.catalog import repository
 from itlc.stores import postgres
+from itlc.stores.circuit import Circuit
 from sqlalchemy import create_engine
 
 from tests.support.calling import As, Context, Response, nobody, operation
@@ -141,6 +142,7 @@ def test_what_breaks_inside_is_500_and_says_nothing_of_it(monkeypatch: pytest.Mo
 
 def test_a_store_that_is_away_is_503_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = postgres.Database("itlc_api", "api")
+    lost.__dict__["circuit"] = Circuit(postgres.is_down)  # its own, for the real server is well
     lost.__dict__["engine"] = create_engine("postgresql+pg8000://nobody@127.0.0.1:1/none", connect_args={"timeout": 1})
     monkeypatch.setattr(postgres, "catalog", lost)
     answer = nobody.call("list_services")
