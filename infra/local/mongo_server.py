@@ -48,6 +48,8 @@ READS = (
     | {"listcollections", "listindexes", "listdatabases", "ping", "ismaster", "hello", "buildinfo", "serverstatus"}
     | {"connectionstatus", "whatsmyuri", "hostinfo", "getlog", "getcmdlineopts", "endsessions"}
 )
+# What MongoDB says when it cannot write to its disk.
+OUT_OF_DISK_SPACE = (14031, "OutOfDiskSpace")
 # What a driver may ask in the old OP_QUERY form, before it knows the server.
 HANDSHAKE = frozenset({"ismaster", "buildinfo", "ping"})
 # The methods of MongoBackend that carry no command of a client.
@@ -224,6 +226,7 @@ class GuardedBackend:
         self._shared, self._alone = lock.readLock(), lock.writeLock()
         self._values = Values()
         self._watched = _connection_log()
+        self._unwritten = False
 
     def handshake(self, channel: Any, database: Any, command: Any, query: Any) -> Any:
         """Answer a command in the old OP_QUERY form, which drivers use for their first question only."""
@@ -263,7 +266,7 @@ class GuardedBackend:
     @contextmanager
     def _turn(self, name: str, command: Mapping[str, Any]) -> Iterator[None]:
         merges = any("$merge" in stage for stage in command.get("pipeline") or ())
-        if name in READS or (name == "aggregate" and not merges):
+        if (name in READS or (name == "aggregate" and not merges)) and not self._unwritten:
             self._shared.lock()
             try:
                 yield
@@ -276,12 +279,21 @@ class GuardedBackend:
                 yield
             finally:
                 # After an error, too: what an unordered bulk has done stays done.
-                self._store.commit()
-                concern = command.get("writeConcern") or {}
-                if concern.get("j") or concern.get("fsync"):
-                    self._store.sync()
+                self._commit(command.get("writeConcern") or {})
         finally:
             self._alone.unlock()
+
+    def _commit(self, concern: Mapping[str, Any]) -> None:
+        """Write what was changed to the file. Where that fails, nothing is answered, not even a question, before it
+        has been written after all: who reads a change may rely on it."""
+        try:
+            self._store.commit()
+            if concern.get("j") or concern.get("fsync"):
+                self._store.sync()
+        except jpype.JException as error:
+            self._unwritten = True
+            raise _error(*OUT_OF_DISK_SPACE, f"the store's file cannot be written: {error.getMessage()}") from error
+        self._unwritten = False
 
     def _run(self, name: str, command: Mapping[str, Any], channel: Any, document: Any) -> Any:
         if name == "insert":

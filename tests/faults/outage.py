@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
-import pytest
 from itlc.secrets import secret
 from itlc.settings import settings
 
@@ -45,10 +44,14 @@ FUNCTION_SECONDS = 10
 
 
 class Network:
-    """A stack of its own, with a proxy before each server, and this process as the one worker of every function."""
+    """A stack of its own, with a proxy before each server, and this process as the one worker of every function.
 
-    def __init__(self, endpoints: Endpoints) -> None:
+    `external` is what the environment says of servers that are not the stack's own.
+    """
+
+    def __init__(self, endpoints: Endpoints, external: dict[str, str]) -> None:
         self.direct = endpoints
+        self.external = external
         ports = {
             "postgres": urlsplit(endpoints.postgres_admin_url).port,
             "mongodb": urlsplit(endpoints.mongodb_url).port,
@@ -121,7 +124,7 @@ class Network:
         """Give the server back, at the same address."""
         match how:
             case "killed":
-                self.direct = Stack(self.direct.state_dir, durable=False).up(lambda text: None)
+                self.start_what_is_down()
                 if server == "aws":  # it has forgotten everything, and took its functions along: they begin anew
                     self.begin()
             case "frozen":
@@ -131,6 +134,15 @@ class Network:
             case _:
                 for way in self._ways(server):
                     way.pass_on()
+
+    def start_what_is_down(self) -> None:
+        """What `itlc up` does first."""
+        functions = _settings()
+        try:
+            _set(self.external)
+            self.direct = Stack(self.direct.state_dir, durable=False).up(lambda text: None)
+        finally:
+            _set(functions)
 
     def close(self) -> None:
         """Leave nothing stopped, and no proxy behind."""
@@ -152,22 +164,34 @@ def start_anew() -> None:
 
 
 @contextmanager
-def network() -> Iterator[Network]:
-    """A network; afterwards this process is what it was before."""
-    with pytest.MonkeyPatch.context() as environment, running_stack() as endpoints:
-        for name in [name for name in os.environ if name.startswith(("ITLC_", "AWS_"))]:
-            environment.setenv(name, os.environ[name])  # to be put back
-        made = Network(endpoints)
-        try:
-            made.begin()
-            yield made
-        finally:
-            made.close()
-            for name in [name for name in os.environ if name.startswith(("ITLC_", "AWS_"))]:
-                environment.delenv(name)
-    secret.cache_clear()
-    settings.cache_clear()
-    start_anew()
+def network(**external: str) -> Iterator[Network]:
+    """A network, with servers that are not its own where `ITLC_NEO4J_URL` and the like say so; afterwards this process
+    is what it was before."""
+    before = _settings()
+    try:
+        _set(external)
+        with running_stack() as endpoints:
+            made = Network(endpoints, external)
+            try:
+                made.begin()
+                yield made
+            finally:
+                made.close()
+    finally:
+        _set(before)
+        secret.cache_clear()
+        settings.cache_clear()
+        start_anew()
+
+
+def _settings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(("ITLC_", "AWS_"))}
+
+
+def _set(wanted: dict[str, str]) -> None:
+    for name in _settings():
+        del os.environ[name]
+    os.environ.update(wanted)
 
 
 @dataclass

@@ -107,15 +107,14 @@ class Proxy:
         other = {near: far, far: near}
         with suppress(OSError, ValueError), selectors.DefaultSelector() as ready:
             for end in other:
-                ready.register(end, selectors.EVENT_READ)
+                ready.register(end, selectors.EVENT_READ, data=end)
             while True:
                 for key, _ in ready.select(1.0):
-                    end: socket.socket = key.fileobj  # type: ignore[assignment]
                     self._passing.wait()
-                    sent = end.recv(CHUNK)
+                    sent = key.data.recv(CHUNK)
                     if not sent:
                         raise OSError("one end has closed")
-                    other[end].sendall(sent)
+                    other[key.data].sendall(sent)
         for end in other:
             end.close()
 

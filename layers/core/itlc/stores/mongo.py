@@ -25,7 +25,13 @@ from bson import ObjectId
 from pymongo import MongoClient, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database as MongoDatabase
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, ExecutionTimeout, WaitQueueTimeoutError
+from pymongo.errors import (
+    ConnectionFailure,
+    DuplicateKeyError,
+    ExecutionTimeout,
+    OperationFailure,
+    WaitQueueTimeoutError,
+)
 from pymongo.write_concern import WriteConcern
 
 from itlc import events
@@ -44,6 +50,7 @@ NAME = "itlc_pbfr"
 BOOKKEEPING = "bookkeeping"
 REQUEST_COUNTS = "request_counts"
 TRIES = 20
+OUT_OF_DISK_SPACE = 14031
 AGREEING = timedelta(seconds=5)
 """Clocks so near to each other are taken to agree: asking takes time as well."""
 PAGE_BYTES = 1_000_000
@@ -97,6 +104,10 @@ def _translated(*, probe: bool = False) -> Iterator[None]:
             yield
     except (ConnectionFailure, ExecutionTimeout) as error:
         raise StoreAway(NAME) from error
+    except OperationFailure as error:
+        if error.code == OUT_OF_DISK_SPACE:
+            raise StoreAway(NAME) from error
+        raise
 
 
 class DocumentStore:

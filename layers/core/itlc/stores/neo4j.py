@@ -13,7 +13,15 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from neo4j import Driver, GraphDatabase, ManagedTransaction, Record, unit_of_work
-from neo4j.exceptions import ClientError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired, TransientError
+from neo4j.exceptions import (
+    ClientError,
+    DatabaseError,
+    DriverError,
+    Neo4jError,
+    ServiceUnavailable,
+    SessionExpired,
+    TransientError,
+)
 
 from itlc import events
 from itlc.errors import StillRunning, StoreAway
@@ -125,7 +133,7 @@ class Graph:
         try:
             with self.circuit.guard(self.name, probe=probe):
                 result, emitted = self._commit(work, writing=writing)
-        except (ServiceUnavailable, SessionExpired, TransientError, DriverError) as error:
+        except (TransientError, DatabaseError, DriverError) as error:  # of these, the last is that it is not reached
             raise StoreAway(self.name) from error
         except ClientError as error:
             if error.code and error.code.startswith(TIMED_OUT):
