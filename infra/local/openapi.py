@@ -69,7 +69,7 @@ SAYS = {
     413: "The body is too large.",
     422: "It can be read, and is not valid; `errors` names the fields.",
     429: "Asked too often.",
-    503: "A store that this needs is away; nothing was changed.",
+    503: "A store that this needs is away; repeat the request, with its Idempotency-Key if it has one.",
 }
 RETRY = {409, 429, 503}
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
