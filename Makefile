@@ -28,8 +28,10 @@ clean: ## Stop it and delete its data (downloads in the user's caches stay)
 test: $(DEV) ## Run every test, on stores and ports of its own
 	$(BIN)/pytest -n 2 --dist loadfile
 
+CRASH_ROUNDS ?= 20
+
 faults: $(DEV) ## Crash, duplicate, race and break the money's way in full (`make test` runs a share of it); takes long
-	FAULTS=full $(BIN)/pytest -n 2 --dist loadfile --timeout 7200 tests/faults
+	FAULTS=full CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/pytest -n 2 --dist worksteal --timeout 7200 --durations 0 tests/faults
 
 FUZZ_EXAMPLES ?= 1000
 FUZZ_SEED ?= 0

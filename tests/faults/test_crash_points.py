@@ -5,6 +5,7 @@ between two of them, in a process that dies just there; the request comes again,
 their work, in either order; and then the stores must show what they show when nothing went wrong, and every invariant.
 """
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,7 @@ from tests.faults.paths import PATHS
 from tests.faults.scale import scaled
 from tests.support.stack import Stores
 
-ROUNDS = scaled(full=20, share=1)
+ROUNDS = scaled(full=int(os.environ.get("CRASH_ROUNDS", "20")), share=1)
 EVERY = scaled(full=1, share=4)
 
 
