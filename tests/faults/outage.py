@@ -5,7 +5,6 @@ repeated, as a client does, until it is acknowledged.
 """
 
 import os
-import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -99,15 +98,14 @@ class Network:
 
     def break_down(self, server: str, how: str) -> None:
         """Take a server away: `killed`, `frozen`, `refused` or `swallowed`."""
-        pid = self.direct.pids[server]
-        assert pid is not None
         match how:
             case "killed":
-                victim = process.ProcessId(pid, psutil.Process(pid).create_time())
-                os.kill(pid, signal.SIGKILL)
+                leader = self._process(server)
+                victim = process.ProcessId(leader.pid, leader.create_time())
+                leader.kill()
                 assert process.wait_for_end(victim, 10)
             case "frozen":
-                leader = psutil.Process(pid)
+                leader = self._process(server)
                 self.stopped = [leader, *leader.children(recursive=True)]
                 for one in self.stopped:
                     one.suspend()
@@ -119,6 +117,11 @@ class Network:
                     way.swallow()
             case _:
                 raise ValueError(how)
+
+    def _process(self, server: str) -> psutil.Process:
+        pid = self.direct.pids[server]
+        assert pid is not None, f"{server} is not the stack's own"
+        return psutil.Process(pid)
 
     def heal(self, server: str, how: str) -> None:
         """Give the server back, at the same address."""
