@@ -2,8 +2,9 @@
 
 Every message of a busy market is delivered between one and five times, some of them much later than the others, all
 shuffled, in batches of ten, with one in a hundred that can never be handled. What follows from them is delivered in the
-same way, until nothing new follows. Then the market is where it is when each message comes once, in its order; and each
-poison is in its queue's dead-letter queue, with the reason.
+same way, until nothing new follows; and two weeks later all of them come once more, as out of a dead-letter queue. Then
+the market is where it is when each message comes once, in its order, and each poison is in its queue's dead-letter
+queue, with the reason.
 """
 
 import json
@@ -14,10 +15,10 @@ from functools import partial
 
 import pytest
 
-from tests.faults.aftermath import all_holds, seen
+from tests.faults.aftermath import all_holds, let_time_pass, seen
 from tests.faults.paths import left_to_the_queue
 from tests.faults.scale import scaled
-from tests.support.calling import As, deliver
+from tests.support.calling import As, deliver, run_scheduled
 from tests.support.market import order_in, project_of
 from tests.support.money import holder
 from tests.support.queues import consumers, drain, receive_all, take_dead_letters
@@ -29,6 +30,8 @@ MESSAGES = scaled(full=10_000, share=200)
 """How many messages that are, at least."""
 SEEDS = range(scaled(full=3, share=1))
 BATCH = 10
+TWO_WEEKS = 14 * 24 * 60
+"""How long a dead letter is kept, in minutes."""
 
 Message = tuple[str, str]
 """A queue and a body."""
@@ -109,11 +112,11 @@ def test_however_often_and_in_whatever_order_messages_come_each_takes_effect_onc
 
     market(stores)
     dice = random.Random(seed)  # noqa: S311
-    sent = 0
+    handled: list[Message] = []
     later: list[Message] = []
     buried: Counter[str] = Counter()
     while fresh := [(queue, body) for queue in consumers() for body in receive_all(queue)]:
-        sent += len(fresh)
+        handled += fresh
         now, later = later, []
         bad = [poison(dice) for _ in range(max(1, len(fresh) // 100))]
         for message in [*fresh, *bad]:
@@ -127,7 +130,12 @@ def test_however_often_and_in_whatever_order_messages_come_each_takes_effect_onc
     deliver_all(later)
     assert drain() == 0, "what came again had consequences again"
 
-    assert sent >= MESSAGES
+    let_time_pass(stores, TWO_WEEKS)
+    assert run_scheduled("purge_expired")["failed"] == 0
+    deliver_all(handled)
+    assert drain() == 0, "what came out of a dead-letter queue had consequences again"
+
+    assert len(handled) >= MESSAGES
     assert seen(stores) == expected
     all_holds(stores)
     for queue in consumers():

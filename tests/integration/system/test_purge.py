@@ -52,9 +52,8 @@ def test_spent_keys_go_and_living_ones_stay(stores: Stores) -> None:
     assert run_scheduled("purge_expired") == NOTHING
 
 
-def test_events_go_after_fifteen_days_and_never_before_they_are_sent(stores: Stores) -> None:
-    sent = {"old": "16 days", "recent": "14 days"}
-    for name, ago in sent.items():
+def test_events_go_when_none_can_come_again_and_never_before_they_are_sent(stores: Stores) -> None:
+    for name, sent, received in (("old", "16 days", "31 days"), ("recent", "14 days", "29 days")):
         stores.rows(
             "itlc_orders",
             "INSERT INTO outbox (id, queue, type, aggregate, payload, created_at, published_at) VALUES "
@@ -62,14 +61,14 @@ def test_events_go_after_fifteen_days_and_never_before_they_are_sent(stores: Sto
             "now() - CAST(:ago AS interval))",
             id=uuid.uuid4(),
             name=name,
-            ago=ago,
+            ago=sent,
         )
         stores.rows(
             "itlc_orders",
             "INSERT INTO inbox (consumer, message_id, received_at) VALUES (:name, :id, now() - CAST(:ago AS interval))",
             name=name,
             id=uuid.uuid4(),
-            ago=ago,
+            ago=received,
         )
     stores.rows(
         "itlc_orders",

@@ -63,7 +63,7 @@ def _check_graph(tally: Tally, looked: str, wrong: str, what: str, **values: Any
 
 COUNT_SENT = "SELECT count(*) FROM outbox WHERE published_at IS NOT NULL"
 # Two consumers keep no inbox, for what they do may be repeated. Of a project's progress the project itself tells
-# (`project_follows_its_orders`), of an erasure the user. Sent events and inboxes are kept for 15 days.
+# (`project_follows_its_orders`), of an erasure the user. Sent events are kept for 15 days, inboxes for longer.
 SENT = """
     SELECT get_byte(uuid_send(id), 0) * 256 + get_byte(uuid_send(id), 1) AS part,
         string_agg(uuid_send(id), ''::bytea) AS ids

@@ -13,8 +13,9 @@ from itlc.operation import Deadline
 from itlc.stores import inbox, keys, mongo, neo4j, outbox, postgres, request_counts
 
 BATCH = 1000
-# Longer than a queue keeps a message (14 days), so that none can come again once it is forgotten.
-EVENTS_KEPT = timedelta(days=15)
+# A dead letter is kept for 14 days, and once it is moved back, its queue keeps it for 14 days more: none can come again
+# once it is forgotten. What was sent is kept as long as reconciliation looks for it.
+SENT_KEPT, RECEIVED_KEPT = timedelta(days=15), timedelta(days=30)
 
 Step = Callable[[], int]
 """Removes one bounded batch, and returns how many went."""
@@ -61,11 +62,11 @@ def _in(database: postgres.Database, remove: Callable[[Connection, int], int]) -
 
 
 def _sent(connection: Connection, limit: int) -> int:
-    return outbox.purge(connection, EVENTS_KEPT, limit)
+    return outbox.purge(connection, SENT_KEPT, limit)
 
 
 def _received(connection: Connection, limit: int) -> int:
-    return inbox.purge(connection, EVENTS_KEPT, limit)
+    return inbox.purge(connection, RECEIVED_KEPT, limit)
 
 
 def _mongo_keys(store: mongo.DocumentStore) -> int:
