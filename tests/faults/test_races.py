@@ -3,7 +3,7 @@ and whatever the order in which they came, no token and no order is lost, double
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from itlc.wallet.model import Move, account_of
 from sqlalchemy import Connection
 
 from tests.faults.aftermath import all_holds, let_time_pass, recover
-from tests.faults.crew import Crew
+from tests.faults.crew import Call, Crew
 from tests.faults.scale import scaled
 from tests.operations.wallet.test_payments import Cut, cut
 from tests.support.calling import As, deliver, nobody, operation, run_scheduled
@@ -105,6 +105,19 @@ def move(cause: str, tokens: int, payer: int, payee: int) -> str:
     return "moved"
 
 
+def race(crew: Crew, stores: Stores, calls: Sequence[Call]) -> list[tuple[int, str]]:
+    """The answers to requests with keys, made at once. Who is told 202 or 503, for too many waited for one row, asks
+    again under the same key once the queues have done the rest."""
+    answers: list[tuple[int, str]] = crew.at_once(calls)
+    if not {202, 503} & {status for status, _ in answers}:
+        return answers
+    recover(stores)
+    return [
+        call(*arguments) if answer[0] in (202, 503) else answer
+        for (call, arguments), answer in zip(calls, answers, strict=True)
+    ]
+
+
 # What is looked at
 
 
@@ -135,7 +148,7 @@ def messages(stores: Stores, type: str) -> list[tuple[str, str]]:
 
 def test_of_many_payments_with_different_keys_one_settles(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     (order_id,) = payable(ada, bob, "120.00")
-    answers = crew.same(pay, [(ada, order_id, str(number)) for number in range(MANY)])
+    answers = race(crew, stores, [(pay, (ada, order_id, str(number))) for number in range(MANY)])
     assert statuses(answers) == {201: 1, 409: MANY - 1}
     assert tokens_of(stores, ada, bob) == [380, 120]
     assert order_row(stores, order_id)["status"] == "paid"
@@ -145,7 +158,7 @@ def test_of_many_payments_with_different_keys_one_settles(ada: As, bob: As, crew
 
 def test_of_many_payments_with_one_key_one_settles_and_all_agree(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     (order_id,) = payable(ada, bob, "120.00")
-    answers = crew.same(pay, [(ada, order_id, "k")] * ONE_KEY)
+    answers = race(crew, stores, [(pay, (ada, order_id, "k"))] * ONE_KEY)
     assert set(statuses(answers)) <= {201, 409}
     assert {json.loads(text)["type"] for status, text in answers if status == 409} <= {"urn:itlc:problem:still-running"}
     (settled,) = {text for status, text in answers if status == 201}
@@ -158,7 +171,7 @@ def test_of_many_payments_with_one_key_one_settles_and_all_agree(ada: As, bob: A
 def test_only_as_many_orders_are_paid_as_there_are_tokens_for(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     cy = holder("Cy", PAYABLE * 25 + 24)
     orders = payable(cy, bob, *["25.00"] * MANY)
-    answers = crew.same(pay, [(cy, order_id, str(order_id)) for order_id in orders])
+    answers = race(crew, stores, [(pay, (cy, order_id, str(order_id))) for order_id in orders])
     assert statuses(answers) == {201: PAYABLE, 402: MANY - PAYABLE}
     assert tokens_of(stores, cy, bob) == [24, PAYABLE * 25]
     left = Counter(row["status"] for row in stores.rows("itlc_orders", "SELECT status FROM orders"))
@@ -170,9 +183,9 @@ def test_only_as_many_orders_are_paid_as_there_are_tokens_for(ada: As, bob: As, 
 def test_two_who_pay_each_other_do_not_wait_in_a_circle(ada: As, crew: Crew, stores: Stores) -> None:
     cy = holder("Cy", 500)
     each = MANY // 2
-    hers = [(ada, order_id, str(order_id)) for order_id in payable(ada, cy, *["10.00"] * each)]
-    theirs = [(cy, order_id, str(order_id)) for order_id in payable(cy, ada, *["10.00"] * each)]
-    answers = crew.same(pay, [call for pair in zip(hers, theirs, strict=True) for call in pair])
+    hers = [(pay, (ada, order_id, str(order_id))) for order_id in payable(ada, cy, *["10.00"] * each)]
+    theirs = [(pay, (cy, order_id, str(order_id))) for order_id in payable(cy, ada, *["10.00"] * each)]
+    answers = race(crew, stores, [call for pair in zip(hers, theirs, strict=True) for call in pair])
     assert statuses(answers) == {201: 2 * each}
     assert tokens_of(stores, ada, cy) == [500, 500]
 
@@ -182,9 +195,9 @@ def test_a_project_and_its_orders_are_paid_once_whoever_comes_first(
 ) -> None:
     project = project_of(ada)
     orders = payable(ada, bob, *["40.00"] * 4, project_id=project)
-    alone: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [(pay, (ada, id, f"alone {id}")) for id in orders]
+    alone: list[Call] = [(pay, (ada, id, f"alone {id}")) for id in orders]
     whole = [(ask, (ada, "pay_project", None, f"whole {n}", {"project_id": project})) for n in range(MANY - 4)]
-    answers = crew.at_once([*whole[::2], *alone, *whole[1::2]])
+    answers = race(crew, stores, [*whole[::2], *alone, *whole[1::2]])
     assert set(statuses(answers)) == {201, 409}
     charged = [json.loads(text)["tokens_charged"] for status, text in answers if status == 201]
     assert sum(charged) == 160
@@ -197,7 +210,7 @@ def test_a_project_and_its_orders_are_paid_once_whoever_comes_first(
 def test_a_project_with_too_few_tokens_is_paid_not_at_all(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     project = project_of(ada)
     payable(ada, bob, *["200.00"] * 3, project_id=project)
-    paid = crew.same(ask, [(ada, "pay_project", None, str(n), {"project_id": project}) for n in range(MANY)])
+    paid = race(crew, stores, [(ask, (ada, "pay_project", None, str(n), {"project_id": project})) for n in range(MANY)])
     assert set(statuses(paid)) <= {402, 409}
     assert statuses(paid)[402] >= 1
     assert tokens_of(stores, ada, bob) == [500, 0]
@@ -215,7 +228,7 @@ def test_the_request_the_queue_and_the_job_run_the_same_payment_at_once(
     let_time_pass(stores, 3)
     for type in ("collect", "collected", "release"):
         (message,) = messages(stores, type)
-        delivered: list[Any] = [(deliver, message)] * (MANY - 2)
+        delivered: list[Call] = [(deliver, message)] * (MANY - 2)
         answers = crew.at_once([*delivered, *[(run_scheduled, ("resume_payments",))] * 2])
         assert answers[:-2] == [[]] * (MANY - 2)
     assert tokens_of(stores, ada, bob) == [380, 120]
@@ -229,7 +242,7 @@ def test_the_request_the_queue_and_the_job_run_the_same_payment_at_once(
 def test_refunds_at_once_never_give_back_more_than_was_paid(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     (order_id,) = payable(ada, bob, "100.00")
     pay(ada, order_id, "k")
-    answers = statuses(crew.same(refund, [(bob, order_id, "30.00", str(number)) for number in range(MANY)]))
+    answers = statuses(race(crew, stores, [(refund, (bob, order_id, "30.00", str(n))) for n in range(MANY)]))
     assert set(answers) <= {201, 409}
     assert 1 <= answers[201] <= 3
     back = 30 * answers[201]
@@ -245,7 +258,7 @@ def test_all_is_given_back_once(ada: As, bob: As, crew: Crew, stores: Stores, ke
     (order_id,) = payable(ada, bob, "100.00")
     pay(ada, order_id, "k")
     raced = range(ONE_KEY)
-    answers = crew.same(refund, [(bob, order_id, None, "k" if keys == "one key" else str(n)) for n in raced])
+    answers = race(crew, stores, [(refund, (bob, order_id, None, "k" if keys == "one key" else str(n))) for n in raced])
     assert set(statuses(answers)) <= {201, 409}
     assert len({text for status, text in answers if status == 201}) == 1
     assert keys == "one key" or statuses(answers)[201] == 1
@@ -256,9 +269,9 @@ def test_all_is_given_back_once(ada: As, bob: As, crew: Crew, stores: Stores, ke
 def test_a_refund_comes_after_its_payment_or_not_at_all(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     (order_id,) = payable(ada, bob, "120.00")
     half = MANY // 2
-    pays: list[Any] = [(pay, (ada, order_id, str(number))) for number in range(half)]
-    refunds: list[Any] = [(refund, (bob, order_id, "50.00", str(number))) for number in range(half)]
-    answers = crew.at_once([call for pair in zip(pays, refunds, strict=True) for call in pair])
+    pays: list[Call] = [(pay, (ada, order_id, str(number))) for number in range(half)]
+    refunds: list[Call] = [(refund, (bob, order_id, "50.00", str(number))) for number in range(half)]
+    answers = race(crew, stores, [call for pair in zip(pays, refunds, strict=True) for call in pair])
     assert statuses(answers[::2]) == {201: 1, 409: half - 1}
     given_back = statuses(answers[1::2])
     assert set(given_back) <= {201, 402, 409}  # 402 while the tokens are in escrow still
@@ -283,8 +296,8 @@ def test_of_many_who_take_one_bid_one_gets_the_order(ada: As, bob: As, crew: Cre
 def test_a_bid_ends_in_one_way(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     bid_id = open_bid(ada, service_of(bob))
     stores.rows("itlc_orders", "UPDATE bidding SET created_at = created_at - interval '40 days'")
-    ways: list[Any] = [(bob, "make_order"), (ada, "withdraw_bid"), (bob, "reject_bid")] * (MANY // 3)
-    calls: list[Any] = [(ask, (who, name, None, None, {"bid_id": bid_id})) for who, name in ways]
+    ways: list[tuple[As, str]] = [(bob, "make_order"), (ada, "withdraw_bid"), (bob, "reject_bid")] * (MANY // 3)
+    calls: list[Call] = [(ask, (who, name, None, None, {"bid_id": bid_id})) for who, name in ways]
     answers = crew.at_once([*calls, (run_scheduled, ("expire_bids",))])
     won = {name for (_, name), (status, _) in zip(ways, answers[:-1], strict=True) if status < 300}
     assert set(statuses(answers[:-1])) <= {200, 201, 204, 409}
@@ -308,8 +321,8 @@ def test_an_order_is_begun_and_completed_once(ada: As, bob: As, crew: Crew, stor
 def test_an_order_is_cancelled_or_completed_never_both(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     order_id = order_in("in_progress", ada, bob)
     third = MANY // 3
-    completing: list[Any] = [(check_in, (bob, order_id, "completed"))] * third
-    cancelling: list[Any] = [(cancel, (who, order_id)) for who in (ada, bob) for _ in range(third)]
+    completing: list[Call] = [(check_in, (bob, order_id, "completed"))] * third
+    cancelling: list[Call] = [(cancel, (who, order_id)) for who in (ada, bob) for _ in range(third)]
     answers = crew.at_once([*cancelling[::2], *completing, *cancelling[1::2]])
     assert sum(status < 300 for status, _ in answers) == 1
     assert set(statuses(answers)) <= {200, 201, 409}
@@ -325,14 +338,14 @@ def test_an_order_is_cancelled_or_completed_never_both(ada: As, bob: As, crew: C
 def test_what_was_cancelled_is_not_paid(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     order_id = order_in("in_progress", ada, bob)
     third = MANY // 3
-    calls: list[Any] = []
+    calls: list[Call] = []
     for number in range(third):
         calls += [
             (cancel, (ada, order_id)),
             (check_in, (bob, order_id, "completed")),
             (pay, (ada, order_id, f"{number}")),
         ]
-    answers = crew.at_once(calls)
+    answers = race(crew, stores, calls)
     assert set(statuses(answers)) <= {200, 201, 409}
     cancelled, completed, paid = (statuses(answers[kind::3]) for kind in range(3))
     assert cancelled[200] + completed[201] == 1
@@ -374,7 +387,7 @@ def test_a_top_up_that_expires_while_it_is_credited_is_one_or_the_other(ada: As,
         assert ask(ada, "top_up", {"amount": 10}, str(number))[0] == 202
     credits = messages(stores, "credit")
     let_time_pass(stores, 61)
-    calls: list[Any] = [(deliver, message) for message in credits]
+    calls: list[Call] = [(deliver, message) for message in credits]
     answers = crew.at_once([*calls, *[(run_scheduled, ("expire_topups",))] * (MANY - len(calls))])
     assert answers[: len(calls)] == [[]] * len(calls)
     recover(stores)
@@ -407,12 +420,12 @@ def test_nobody_goes_below_zero(ada: As, bob: As, crew: Crew, stores: Stores) ->
 
 def test_a_customer_leaves_with_nothing_left_to_pay(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     (order_id,) = payable(ada, bob, "120.00")
-    erasing: list[Any] = [(ask, (ada, "erase_me"))] * (MANY // 2)
-    paying: list[Any] = [(pay, (ada, order_id, str(number))) for number in range(MANY // 2)]
+    erasing: list[Call] = [(ask, (ada, "erase_me"))] * (MANY // 2)
+    paying: list[Call] = [(pay, (ada, order_id, str(number))) for number in range(MANY // 2)]
     answers = crew.at_once([call for pair in zip(erasing, paying, strict=True) for call in pair])
     assert set(statuses(answers[::2])) <= {202, 401, 409}
-    assert statuses(answers[1::2])[201] == 1
-    assert set(statuses(answers[1::2])) <= {201, 401, 409}
+    assert statuses(answers[1::2])[201] + statuses(answers[1::2])[202] == 1
+    assert set(statuses(answers[1::2])) <= {201, 202, 401, 409}
     recover(stores)
     assert order_row(stores, order_id)["status"] == "paid"
     left = 202 in statuses(answers[::2])
@@ -421,13 +434,13 @@ def test_a_customer_leaves_with_nothing_left_to_pay(ada: As, bob: As, crew: Crew
 
 def test_a_provider_leaves_with_the_tokens_or_without_the_order(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     (order_id,) = payable(ada, bob, "120.00")
-    erasing: list[Any] = [(ask, (bob, "erase_me"))] * (MANY // 2)
-    paying: list[Any] = [(pay, (ada, order_id, str(number))) for number in range(MANY // 2)]
+    erasing: list[Call] = [(ask, (bob, "erase_me"))] * (MANY // 2)
+    paying: list[Call] = [(pay, (ada, order_id, str(number))) for number in range(MANY // 2)]
     answers = crew.at_once([call for pair in zip(erasing, paying, strict=True) for call in pair])
     assert set(statuses(answers[::2])) <= {202, 401, 409}
-    assert set(statuses(answers[1::2])) <= {201, 409}
+    assert set(statuses(answers[1::2])) <= {201, 202, 409}
     recover(stores)
-    paid = 201 in statuses(answers[1::2])
+    paid = bool({201, 202} & set(statuses(answers[1::2])))
     assert order_row(stores, order_id)["status"] == ("paid" if paid else "cancelled")
     assert paid or 202 in statuses(answers[::2])
     assert tokens_of(stores, ada) == [380 if paid else 500]
@@ -439,7 +452,7 @@ def test_who_leaves_while_topping_up_leaves_no_tokens_behind(ada: As, crew: Crew
     half = MANY // 2
     for number in range(half):
         assert ask(ada, "top_up", {"amount": 10}, str(number))[0] == 202
-    credits: list[Any] = [(deliver, message) for message in messages(stores, "credit")[-half:]]
+    credits: list[Call] = [(deliver, message) for message in messages(stores, "credit")[-half:]]
     answers = crew.at_once([*credits[::2], *[(ask, (ada, "erase_me"))] * half, *credits[1::2]])
     assert 202 in {answer[0] for answer in answers if answer}
     recover(stores)
@@ -451,15 +464,20 @@ def test_who_leaves_while_topping_up_leaves_no_tokens_behind(ada: As, crew: Crew
 
 
 def test_nobody_who_has_left_gets_an_order(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
-    bids = [open_bid(ada, service_of(bob)) for _ in range(MANY // 2)]
-    taking: list[Any] = [(ask, (bob, "make_order", None, None, {"bid_id": bid_id})) for bid_id in bids]
-    leaving: list[Any] = [(ask, (ada, "erase_me"))] * (MANY - len(bids))
-    answers = crew.at_once([call for pair in zip(taking, leaving, strict=True) for call in pair])
-    taken, left = statuses(answers[::2]), statuses(answers[1::2])
-    assert set(taken) <= {201, 409}
-    assert set(left) <= {202, 401, 409}
-    assert (taken[201] > 0) != (left[202] > 0)
-    assert count(stores, "orders") == taken[201]
+    service_id = service_of(bob)
+    taken = left = 0
+    for batch in range(scaled(full=4, share=2)):
+        bidders = [holder(f"Bidder{batch}x{number}") for number in range(MANY // 2)]
+        bids = [open_bid(bidder, service_id) for bidder in bidders]
+        taking: list[Call] = [(ask, (bob, "make_order", None, None, {"bid_id": bid_id})) for bid_id in bids]
+        leaving: list[Call] = [(ask, (bidder, "erase_me")) for bidder in bidders]
+        answers = crew.at_once([call for pair in zip(taking, leaving, strict=True) for call in pair])
+        for (took, _), (gone, _) in zip(answers[::2], answers[1::2], strict=True):
+            assert (took, gone) in {(201, 409), (409, 202)}
+        taken += statuses(answers[::2])[201]
+        left += statuses(answers[1::2])[202]
+    assert count(stores, "orders") == taken
+    assert count(stores, "closed_accounts") == left
 
 
 # Messages and tokens of sessions
@@ -477,7 +495,7 @@ def test_relays_at_once_send_each_event_once(
     ada: As, crew: Crew, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recover(stores)
-    waiting = [notice("order:1", str(number), users=[ada.user_id]) for number in range(250)]
+    waiting = [notice("order:1", str(number), users=[ada.user_id]) for number in range(scaled(full=250, share=120))]
 
     def emit(db: Connection) -> None:
         for one in waiting:
