@@ -1,11 +1,17 @@
 """`itlc queues` and `itlc redrive`: what waits, what failed for good, and how to try that again."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from infra.local.commands.terminal import result, say
+from infra.local.commands.terminal import progress, result, say
 from infra.local.failure import StackError
+
+if TYPE_CHECKING:  # they take a while to import, which `itlc --help` need not wait for
+    from infra.local.deploy import Deployment
+    from infra.local.stack import Endpoints
 
 BATCH = 10
 HIDDEN_SECONDS = 60
@@ -18,17 +24,22 @@ def register(app: typer.Typer) -> None:
 
 
 def queues() -> None:
-    """Show each queue: messages that wait, that are being worked on, and dead letters."""
+    """Show each queue: messages that wait, that are being worked on, how old the oldest is, and dead letters."""
     from rich.table import Table
 
-    deployment, sqs = _deployed()
-    table = Table("queue", "waiting", "in work", "dead letters", box=None)
+    endpoints, deployment, sqs = _deployed()
+    table = Table("queue", "waiting", "in work", "oldest", "dead letters", "oldest", box=None)
     dead_in_all = 0
     for name, url in deployment.queues.items():
+        dead_url = deployment.dead_letter_queues[name]
         waiting, working = count(sqs, url)
-        dead, being_read = count(sqs, deployment.dead_letter_queues[name])
-        dead_in_all += dead + being_read
-        table.add_row(name, str(waiting), str(working), f"[red]{dead + being_read}[/]" if dead + being_read else "0")
+        dead, being_read = count(sqs, dead_url)
+        letters = dead + being_read
+        dead_in_all += letters
+        oldest = age(endpoints, url) if waiting + working else "-"
+        oldest_dead = age(endpoints, dead_url) if letters else "-"
+        shown = f"[red]{letters}[/]" if letters else "0"
+        table.add_row(name, str(waiting), str(working), oldest, shown, oldest_dead)
     result.print(table)
     if dead_in_all:
         say("once the cause is mended, `itlc redrive QUEUE` tries dead letters again")
@@ -36,11 +47,17 @@ def queues() -> None:
 
 def redrive(queue: Annotated[str, typer.Argument(help="The queue's name, as `itlc queues` shows it.")]) -> None:
     """Move the dead letters of QUEUE back into it, to be tried again."""
-    deployment, sqs = _deployed()
+    _, deployment, sqs = _deployed()
     if queue not in deployment.queues:
         names = ", ".join(deployment.queues)
         raise StackError("queues", f"there is no queue {queue!r}", what_to_do=f"name one of: {names}")
-    moved = move(sqs, deployment.dead_letter_queues[queue], deployment.queues[queue])
+    with progress.status(f"{queue}: looking for dead letters") as shown:
+        moved = move(
+            sqs,
+            deployment.dead_letter_queues[queue],
+            deployment.queues[queue],
+            lambda done, of: shown.update(f"{queue}: {done} of {of} moved"),
+        )
     say(f"{queue}: {moved} moved" if moved else f"{queue}: there are no dead letters")
 
 
@@ -52,8 +69,56 @@ def count(sqs: Any, url: str) -> tuple[int, int]:
     return waiting, working
 
 
-def move(sqs: Any, source: str, target: str) -> int:
+def age(endpoints: "Endpoints", url: str) -> str:
+    """How long the oldest message of a queue has been in it, for people to read; "?" where nobody knows.
+
+    Nothing is received for it: that would count as a try of the message. The embedded emulator shows what its queues
+    hold; of AWS proper CloudWatch knows the age, as a metric of the last minutes.
+    """
+    seconds = _age_in_emulator(endpoints.aws_endpoint, url)
+    if seconds is None:
+        seconds = _age_by_metric(endpoints, url)
+    return "?" if seconds is None else str(timedelta(seconds=max(0, round(seconds))))
+
+
+def _age_in_emulator(endpoint: str, url: str) -> float | None:
+    import httpx
+
+    try:
+        answer = httpx.get(f"{endpoint}/_ministack/sqs/messages", params={"QueueUrl": url}, timeout=5)
+        by_account = answer.raise_for_status().json()["messages"]
+    except (httpx.HTTPError, ValueError, LookupError):
+        return None
+    sent = [
+        message["SentTimestamp"]
+        for by_region in by_account.values()
+        for queues in by_region.values()
+        for messages in queues.values()
+        for message in messages
+    ]
+    return datetime.now(UTC).timestamp() - min(sent) if sent else None
+
+
+def _age_by_metric(endpoints: "Endpoints", url: str) -> float | None:
+    from infra.local.secret_store import aws_client
+
+    until = datetime.now(UTC)
+    found = aws_client(endpoints, "cloudwatch").get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": url.rpartition("/")[2]}],
+        StartTime=until - timedelta(minutes=15),
+        EndTime=until,
+        Period=60,
+        Statistics=["Maximum"],
+    )["Datapoints"]
+    return float(max(found, key=lambda point: point["Timestamp"])["Maximum"]) if found else None
+
+
+def move(sqs: Any, source: str, target: str, moved_so_far: Callable[[int, int], None] = lambda done, of: None) -> int:
     """Send each message of the queue `source` to `target`, and only then delete it; returns how many.
+
+    `moved_so_far` is told after each batch how many were moved, and of how many.
 
     Cut off between the two, a message is in both, which does no harm: consumers apply it once. The attribute `reason`
     stays behind, for it was the verdict on the last try. At most as many are moved as there were at the beginning, so
@@ -73,6 +138,7 @@ def move(sqs: Any, source: str, target: str) -> int:
         for message in done:
             sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
         moved += len(done)
+        moved_so_far(moved, left)
         if len(done) < len(messages):
             raise StackError(
                 "queues",
@@ -82,7 +148,7 @@ def move(sqs: Any, source: str, target: str) -> int:
     return moved
 
 
-def _deployed() -> tuple[Any, Any]:
+def _deployed() -> "tuple[Endpoints, Deployment, Any]":
     from infra.local.deploy import describe
     from infra.local.secret_store import aws_client
     from infra.local.stack import Stack, default_state_dir
@@ -91,4 +157,4 @@ def _deployed() -> tuple[Any, Any]:
     deployment = describe(endpoints)
     if deployment is None:
         raise StackError("queues", "nothing is deployed", what_to_do="deploy with `itlc up`")
-    return deployment, aws_client(endpoints, "sqs")
+    return endpoints, deployment, aws_client(endpoints, "sqs")
