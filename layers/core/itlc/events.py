@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from itlc.settings import settings
 
 SCHEMA = 1
 CLAIM = timedelta(seconds=30)
-SQS_BATCH = 10
+SQS_BATCH, SQS_BATCH_BYTES = 10, 256 * 1024
 LONGEST_DELAY = timedelta(minutes=15)
 """The longest that SQS keeps a message back."""
 AGGREGATE = re.compile(r"[\x20-\x7e]{1,128}")
@@ -110,19 +110,34 @@ def _check_envelope(read: Event) -> None:
 
 
 def send(events: Sequence[Event]) -> set[str]:
-    """Send events to their queues, ten at a time; returns the ids of those that the queues took."""
+    """Send events to their queues, several at a time; returns the ids of those that the queues took."""
     sent: set[str] = set()
     by_queue: dict[str, list[Event]] = {}
     for item in events:
         by_queue.setdefault(item.queue, []).append(item)
     for queue, items in by_queue.items():
         url = settings().queues[queue]
-        for start in range(0, len(items), SQS_BATCH):
-            batch = items[start : start + SQS_BATCH]
-            entries = [{"Id": str(n), "MessageBody": item.body()} for n, item in enumerate(batch)]
+        for batch in _batches(items):
+            entries = [{"Id": str(number), "MessageBody": body} for number, (_, body) in enumerate(batch)]
             answer = client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
-            sent.update(batch[int(taken["Id"])].id for taken in answer.get("Successful", []))
+            sent.update(batch[int(taken["Id"])][0].id for taken in answer.get("Successful", []))
     return sent
+
+
+def _batches(items: Sequence[Event]) -> Iterator[list[tuple[Event, str]]]:
+    """The events with their messages, as many at a time as SQS takes in one request, by number and by size."""
+    batch: list[tuple[Event, str]] = []
+    size = 0
+    for item in items:
+        body = item.body()
+        length = len(body.encode())
+        if batch and (len(batch) == SQS_BATCH or size + length > SQS_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((item, body))
+        size += length
+    if batch:
+        yield batch
 
 
 def send_later(event: Event, delay: timedelta) -> None:

@@ -4,8 +4,9 @@ import json
 import uuid
 
 import pytest
+from itlc import events
 from itlc.errors import Poison
-from itlc.events import event, read_event
+from itlc.events import Event, event, read_event
 from itlc.notices import notice
 
 
@@ -51,3 +52,26 @@ def test_a_notice_with_a_cause_is_the_same_event_each_time() -> None:
     first, again, other = (notice("topup:7", "Done", cause=cause).id for cause in ("a", "a", "b"))
     assert first == again != other
     assert uuid.UUID(first).version == 5
+
+
+def test_a_batch_is_as_large_as_sqs_takes_by_number_and_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[list[dict[str, str]]] = []
+
+    class Queue:
+        def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, object]:  # noqa: N803
+            batches.append(Entries)
+            return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+    monkeypatch.setattr(events, "client", lambda service: Queue())
+    monkeypatch.setenv("ITLC_QUEUE_NOTIFICATIONS", "there")
+    events.settings.cache_clear()
+    try:
+        small = [event("notifications", "notice", "order:1", {"message": "m"}) for _ in range(12)]
+        large = [event("notifications", "notice", "order:1", {"message": "x" * 100_000}) for _ in range(5)]
+        told: list[Event] = [*small, *large]
+        assert events.send(told) == {one.id for one in told}
+    finally:
+        events.settings.cache_clear()
+    assert [len(batch) for batch in batches] == [10, 4, 2, 1]
+    assert all(sum(len(entry["MessageBody"].encode()) for entry in batch) <= 256 * 1024 for batch in batches)
+    assert [entry["MessageBody"] for batch in batches for entry in batch] == [one.body() for one in told]
