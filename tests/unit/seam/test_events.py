@@ -8,6 +8,7 @@ from itlc import events
 from itlc.errors import Poison
 from itlc.events import Event, event, read_event
 from itlc.notices import notice
+from itlc.settings import settings
 
 
 def test_an_event_survives_its_journey() -> None:
@@ -64,14 +65,14 @@ def test_a_batch_is_as_large_as_sqs_takes_by_number_and_by_size(monkeypatch: pyt
 
     monkeypatch.setattr(events, "client", lambda service: Queue())
     monkeypatch.setenv("ITLC_QUEUE_NOTIFICATIONS", "there")
-    events.settings.cache_clear()
+    settings.cache_clear()
     try:
         small = [event("notifications", "notice", "order:1", {"message": "m"}) for _ in range(12)]
         large = [event("notifications", "notice", "order:1", {"message": "x" * 100_000}) for _ in range(5)]
         told: list[Event] = [*small, *large]
         assert events.send(told) == {one.id for one in told}
     finally:
-        events.settings.cache_clear()
+        settings.cache_clear()
     assert [len(batch) for batch in batches] == [10, 4, 2, 1]
     assert all(sum(len(entry["MessageBody"].encode()) for entry in batch) <= 256 * 1024 for batch in batches)
     assert [entry["MessageBody"] for batch in batches for entry in batch] == [one.body() for one in told]
