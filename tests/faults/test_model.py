@@ -66,6 +66,8 @@ AMOUNTS = some.sampled_from(["0.01", "0.49", "0.50", "2.50", "33.33", "100.00", 
 RATES = ["1.5", "0.5", "1", "0.01", "3"]
 NUMBERS = some.integers(0, 10_000)
 """One of whatever there is, by its place."""
+PARTS = some.lists(some.integers(1, 50), min_size=2, max_size=4)
+"""Of each hundred of an order's price so many, one after the other."""
 CUTS = some.sampled_from([None, None, None, 0, 1, 2])
 """After how many steps of its own a request is cut off: the queue has to finish what it began."""
 
@@ -144,13 +146,20 @@ class People(RuleBasedStateMachine):
 
     # Who is there
 
-    @initialize(rate=some.sampled_from(RATES), amounts=some.lists(AMOUNTS, min_size=4, max_size=4))
-    def open(self, rate: str, amounts: list[str]) -> None:
-        """Four people; somebody has bought something, and has a project with two orders to be paid, one under way."""
-        self.change_rate(rate)
+    @initialize(
+        rates=some.lists(some.sampled_from(RATES), min_size=2, max_size=2),
+        amounts=some.lists(AMOUNTS, min_size=4, max_size=4),
+        parts=PARTS,
+    )
+    def open(self, rates: list[str], amounts: list[str], parts: list[int]) -> None:
+        """Four people; somebody has bought something and been given back a part, later, when a token was worth more or
+        less, and has a project with two orders to be paid, one under way."""
+        self.change_rate(rates[0])
         for _ in range(4):
             self.join()
         self.buy(0, 0, amounts[0], None)
+        self.change_rate(rates[1])
+        self.regret(0, parts)
         self.plan(0)
         for amount, status in zip(amounts[1:], ("completed", "completed", "in_progress"), strict=True):
             self.order(0, 1, amount, status, 1)
@@ -322,7 +331,17 @@ class People(RuleBasedStateMachine):
     @precondition(lambda self: self.market.orders)
     @rule(which=NUMBERS, paid=some.sampled_from([True, True, True, False]), part=some.integers(0, 110), cut=CUTS)
     def refund(self, which: int, paid: bool, part: int, cut: int | None) -> None:
-        order_id = self._order(which, {"paid"} if paid else set())
+        self._refund(self._order(which, {"paid"} if paid else set()), part, cut)
+
+    @precondition(lambda self: self.market.orders)
+    @rule(which=NUMBERS, parts=PARTS)
+    def regret(self, which: int, parts: list[int]) -> None:
+        """An order's price goes back part by part."""
+        order_id = self._order(which, {"paid"})
+        for part in parts:
+            self._refund(order_id, part, None)
+
+    def _refund(self, order_id: int, part: int, cut: int | None) -> None:
         order = self.market.orders[order_id]
         if not self.market.people[order.provider].alive:
             return
