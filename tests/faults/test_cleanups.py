@@ -1,0 +1,66 @@
+"""Clean-ups of a great many rows: in batches, within their time, in memory that does not grow, and to the end."""
+
+import tracemalloc
+
+import pytest
+
+from tests.faults.scale import FULL, scaled
+from tests.support.calling import Context, operation
+from tests.support.stack import Stores
+
+ROWS = scaled(full=1_000_000, share=20_000)
+KEPT = 500
+"""Rows of each kind that still have their time."""
+MOST_BYTES = 8 * 1024 * 1024
+"""What a run may take at once, however many rows there are: a thousand rows of a kilobyte are an eighth of that."""
+
+FILL = {
+    "itlc_orders": (
+        "INSERT INTO notifications (user_id, message, read_status, created_at, about, event_id) SELECT 1, 'Paid.', "
+        "true, now() - CASE WHEN n <= :kept THEN interval '89 days' ELSE interval '91 days' END, 'order:1', "
+        "gen_random_uuid() FROM generate_series(1, :rows) n",
+        "INSERT INTO notifications (user_id, message, read_status, created_at, about, event_id) SELECT 1, 'Unread.', "
+        "false, now() - interval '2 years', 'order:1', gen_random_uuid() FROM generate_series(1, :kept) n",
+        "INSERT INTO inbox (consumer, message_id, received_at) SELECT 'c', gen_random_uuid(), now() - "
+        "CASE WHEN n <= :kept THEN interval '29 days' ELSE interval '31 days' END FROM generate_series(1, :rows) n",
+        "INSERT INTO outbox (id, queue, type, aggregate, payload, published_at) SELECT gen_random_uuid(), "
+        "'notifications', 'notice', 'order:1', '{}', now() - CASE WHEN n <= :kept THEN interval '14 days' "
+        "ELSE interval '16 days' END FROM generate_series(1, :rows) n",
+        "INSERT INTO idempotency_keys (caller, operation, key, fingerprint, status, expires_at) SELECT 'user:1', 'o', "
+        "n, 'f', 201, now() + CASE WHEN n <= :kept THEN interval '1 hour' ELSE interval '-1 hour' END "
+        "FROM generate_series(1, :rows) n",
+        "ANALYZE",
+    )
+}
+LEFT = {"notifications": 2 * KEPT, "inbox": KEPT, "outbox": KEPT, "idempotency_keys": KEPT}
+
+
+class NoTime(Context):
+    """A function whose time is up."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds left."""
+        return 0
+
+
+@pytest.mark.timeout(3600)
+def test_a_great_many_spent_rows_go_in_runs_that_end_in_time(stores: Stores) -> None:
+    for database, statements in FILL.items():
+        for statement in statements:
+            stores.rows(database, statement, **({} if statement == "ANALYZE" else {"rows": ROWS, "kept": KEPT}))
+    assert not any(operation("purge_notifications")({}, NoTime()).values())
+    runs = {"purge_notifications": 0, "purge_expired": 0}
+    tracemalloc.start()
+    try:
+        for name in runs:
+            while any((ended := operation(name)({}, Context())).values()):
+                assert not ended.get("failed"), ended
+                runs[name] += 1
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < MOST_BYTES
+    assert not FULL or min(runs.values()) > 1, "nothing was cut off to go on the next time"
+    assert {
+        table: stores.rows("itlc_orders", f"SELECT count(*) AS rows FROM {table}")[0]["rows"] for table in LEFT
+    } == LEFT
