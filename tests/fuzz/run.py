@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tests.fuzz.market import PASSWORD, Values, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOKS = "tests.fuzz.hooks"
+# Threads of the fuzzer. Each has an operation of its own, so that none waits for another's function.
+WORKERS = 4
 
 # Not among them: that valid data are accepted, for a taken address and a commonest password are valid as well; that an
 # unknown method is 405, for the gateway knows no route then, which is our 404; and time, which the benchmark measures.
@@ -47,6 +50,8 @@ def configuration(values: Values) -> str:
     for name, known in {**values, "password": [PASSWORD]}.items():
         lines += [f"[dictionaries.{name}]", f"values = {json.dumps(known)}"]
     lines += ["[checks.negative_data_rejection]", f"expected-statuses = {REFUSALS}"]
+    # The examples come first, and nothing but they touches what was made for the good requests among them.
+    lines += ["[phases.examples.extra-data-sources]", "responses = false"]
     lines.append("[parameters]")
     bound = {
         **{f"path.{name}": name for name in values},
@@ -56,28 +61,69 @@ def configuration(values: Values) -> str:
     return "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Run:
+    """What came of it: Schemathesis's exit code, 0 where it found nothing; what it printed (where it was to be
+    `quiet`); and how often each operation answered with which status."""
+
+    code: int
+    said: str
+    answers: dict[str, dict[int, int]]
+
+    def never(self, *first_digits: int) -> list[str]:
+        """The operations, in alphabetical order, that never answered with a status that begins so."""
+        return [
+            name
+            for name in sorted(operations())
+            if not any(status // 100 in first_digits for status in self.answers.get(name, {}))
+        ]
+
+
+def operations() -> set[str]:
+    """The ids of all operations of the contract."""
+    paths = json.loads(DOCUMENT.read_text(encoding="utf-8"))["paths"].values()
+    return {said["operationId"] for methods in paths for said in methods.values()}
+
+
 def fuzz(
-    api_url: str, endpoints: Endpoints, *more: str, examples: int, seed: int, folder: Path, quiet: bool
-) -> tuple[int, str]:
-    """Run Schemathesis, with `more` options of its own; returns its exit code, 0 where it found nothing, and what it
-    printed (where `quiet`)."""
-    values, callers = prepare(api_url, endpoints)
-    settings = folder / "schemathesis.toml"
-    settings.write_text(configuration(values), encoding="utf-8")
+    api_url: str,
+    endpoints: Endpoints,
+    *more: str,
+    examples: int,
+    seed: int,
+    folder: Path,
+    quiet: bool = False,
+    one_edge_of: int = 1,
+) -> Run:
+    """Run Schemathesis, with `more` options of its own. Of the edges of each schema one of `one_edge_of` is tried."""
+    market = prepare(api_url, endpoints)
+    settings, counted = folder / "schemathesis.toml", folder / "answers.json"
+    settings.write_text(configuration(market.values), encoding="utf-8")
     command = [
         Path(sys.executable).with_name("schemathesis"),
         *("--config-file", settings, "run", DOCUMENT),
-        *("--url", api_url, "--max-examples", str(examples), "--seed", str(seed), "--workers", "2"),
-        *("--checks", ",".join(CHECKS)),
+        *("--url", api_url, "--max-examples", str(examples), "--seed", str(seed), "--workers", str(WORKERS)),
+        *("--checks", ",".join(CHECKS), "--generation-database", "none"),
         *("--continue-on-failure", "--no-color", "--request-timeout", "30", "--suppress-health-check", "all"),
         *more,
     ]
-    environment = {**os.environ, "SCHEMATHESIS_HOOKS": HOOKS, "FUZZ_CALLERS": json.dumps(callers)}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {
+        **os.environ,
+        "SCHEMATHESIS_HOOKS": HOOKS,
+        "FUZZ_MARKET": market.for_hooks(),
+        "FUZZ_ANSWERS": str(counted),
+        "FUZZ_ONE_EDGE_OF": str(one_edge_of),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
     ran = subprocess.run(
         list(map(str, command)), env=environment, cwd=folder, capture_output=quiet, text=True, check=False
     )
-    return ran.returncode, (ran.stdout or "") + (ran.stderr or "")
+    answers = json.loads(counted.read_text(encoding="utf-8")) if counted.exists() else {}
+    return Run(
+        ran.returncode,
+        (ran.stdout or "") + (ran.stderr or ""),
+        {name: {int(status): count for status, count in counts.items()} for name, counts in answers.items()},
+    )
 
 
 def main() -> int:
@@ -94,10 +140,12 @@ def main() -> int:
     say(f"fuzzing with {asked.examples} examples for each operation, seed {seed}")
     with running_stack() as endpoints, tempfile.TemporaryDirectory() as folder:
         api_url = deploy(endpoints, say).api_url
-        code, _ = fuzz(api_url, endpoints, *more, examples=asked.examples, seed=seed, folder=Path(folder), quiet=False)
-    if code:
+        ran = fuzz(api_url, endpoints, *more, examples=asked.examples, seed=seed, folder=Path(folder))
+    say(f"{sum(sum(counts.values()) for counts in ran.answers.values())} calls were answered")
+    say("never answered with a 2xx: " + (", ".join(ran.never(2)) or "none"))
+    if ran.code:
         say(f"again with the same values: make fuzz FUZZ_EXAMPLES={asked.examples} FUZZ_SEED={seed}")
-    return code
+    return ran.code
 
 
 if __name__ == "__main__":

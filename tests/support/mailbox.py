@@ -5,9 +5,9 @@ import re
 import urllib.request
 from typing import Any
 
-from itlc.aws import client
 from itlc.settings import settings
 
+from infra.local.secret_store import aws_client
 from infra.local.stack import Endpoints
 
 
@@ -16,7 +16,7 @@ class Mailbox:
 
     def __init__(self, endpoints: Endpoints) -> None:
         self._url = f"{endpoints.aws_endpoint}/_ministack/ses/messages"
-        client("ses").verify_email_identity(EmailAddress=settings().mail_sender)
+        aws_client(endpoints, "ses").verify_email_identity(EmailAddress=settings().mail_sender)
         self._seen = len(self._all())
 
     def mails(self, to: str) -> list[dict[str, Any]]:
