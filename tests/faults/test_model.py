@@ -161,8 +161,8 @@ class People(RuleBasedStateMachine):
         self.change_rate(rates[1])
         self.regret(0, parts)
         self.plan(0)
-        for amount, status in zip(amounts[1:], ("completed", "completed", "in_progress"), strict=True):
-            self.order(0, 1, amount, status, 1)
+        for provider, status in enumerate(("completed", "completed", "in_progress")):
+            self.order(0, provider, amounts[1 + provider], status, 1)
 
     @precondition(lambda self: len(self.market.people) < 7)
     @rule()

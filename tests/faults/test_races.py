@@ -209,11 +209,13 @@ def test_a_project_and_its_orders_are_paid_once_whoever_comes_first(
 
 def test_a_project_with_too_few_tokens_is_paid_not_at_all(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     project = project_of(ada)
-    payable(ada, bob, *["200.00"] * 3, project_id=project)
+    cy = holder("Cy")
+    for provider in (bob, bob, cy):  # none of whom would get more than she has
+        payable(ada, provider, "200.00", project_id=project)
     paid = race(crew, stores, [(ask, (ada, "pay_project", None, str(n), {"project_id": project})) for n in range(MANY)])
     assert set(statuses(paid)) <= {402, 409}
     assert statuses(paid)[402] >= 1
-    assert tokens_of(stores, ada, bob) == [500, 0]
+    assert tokens_of(stores, ada, bob, cy) == [500, 0, 0]
     assert count(stores, "transfers", "itlc_users") == 1  # the top-up
     assert {row["status"] for row in stores.rows("itlc_orders", "SELECT status FROM orders")} == {"completed"}
 
