@@ -565,7 +565,7 @@ def quiet() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.timeout(scaled(full=7200, share=300))
+@pytest.mark.timeout(scaled(full=14_400, share=300))
 @pytest.mark.usefixtures("quiet")
 def test_the_market_is_what_the_reference_says(all_stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
     class Here(People):
