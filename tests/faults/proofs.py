@@ -1,17 +1,24 @@
 """What the mutants break, proved in a few seconds each: with the code whole, every proof holds."""
 
 import json
+import multiprocessing
 import uuid
-from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from itlc.errors import StoreAway
+from itlc.access import Caller
+from itlc.bids.service import take_bid
+from itlc.errors import InsufficientTokens, StoreAway
+from itlc.idempotency import Key
+from itlc.orders import repository as orders
 from itlc.stores import postgres
 from itlc.stores.postgres import Database
-from itlc.wallet import ledger
+from itlc.wallet import ledger, payments
 from itlc.wallet.model import Move, account_of
+from sqlalchemy import Connection, NullPool
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from tests.faults.dying import survives
@@ -20,10 +27,11 @@ from tests.support.calling import As, deliver, run_scheduled
 from tests.support.market import open_bid, order_in, project_of, service_of
 from tests.support.money import holder, ledger_holds, tokens_of
 from tests.support.queues import consumers, drain, receive_all, take_dead_letters
-from tests.support.racing import at_once
+from tests.support.racing import become_a_worker
 from tests.support.stack import Stores
+from tests.support.waiting import eventually
 
-AT_ONCE = 12
+T = TypeVar("T")
 
 
 def dies_anywhere(*paths: str) -> "partial[None]":
@@ -110,32 +118,74 @@ def poison_is_buried_and_the_rest_goes_on(stores: Stores) -> None:
     assert tokens_of(stores, ada) == [507]
 
 
+def while_it_is_open(
+    stores: Stores,
+    database: Database,
+    first: Callable[[Connection], object],
+    second: Callable[..., T],
+    *arguments: Any,
+) -> T:
+    """What `second(*arguments)` returns, called in another process while the transaction of `first` is still open; that
+    one commits when the other has ended, or waits for it."""
+    engine = database._engine(10, poolclass=NullPool)
+    fork = multiprocessing.get_context("fork")
+    waiting = "SELECT count(*) AS locks FROM pg_locks WHERE NOT granted"
+    with ProcessPoolExecutor(1, mp_context=fork, initializer=become_a_worker) as pool, engine.connect() as connection:
+        connection.info.update(database=database, emitted=[])
+        with connection.begin():
+            first(connection)
+            answer = pool.submit(second, *arguments)
+            eventually(
+                lambda: answer.done() or stores.rows(database.name, waiting)[0]["locks"] > 0,
+                "the second has ended, or waits for the first",
+            )
+        return answer.result(timeout=30)
+
+
 def an_order_is_paid_once_whoever_asks(stores: Stores) -> None:
     ada, bob = _market(stores)
     order_id = order_in("completed", ada, bob)
-    calls = [(ada, "pay_order", None, str(number), {"order_id": order_id}) for number in range(AT_ONCE)]
-    assert Counter(at_once(_ask, calls)) == {201: 1, 409: AT_ONCE - 1}
-    drain()
-    ledger_holds(stores)
-    assert tokens_of(stores, ada, bob) == [380, 120]
+    caller = Caller(ada.user_id)
+
+    def begin(db: Connection) -> None:
+        key = Key(caller.name, "pay_order", "first", "-")
+        payments.begin_payment(db, orders.orders_for_change(db, [order_id]), caller=caller, key=key)
+
+    second = (ada, "pay_order", None, "second", {"order_id": order_id})
+    assert while_it_is_open(stores, postgres.orders, begin, _ask, *second) == 409
+    assert stores.rows("itlc_orders", "SELECT status FROM payments") == [{"status": "paying"}]
 
 
-def one_key_tops_up_once(stores: Stores) -> None:
+def a_key_that_is_worked_on_is_refused(stores: Stores) -> None:
     ada, _ = _market(stores)
-    calls: list[Any] = [(ada, "top_up", {"amount": 7}, "k", {})] * AT_ONCE
-    assert set(at_once(_ask, calls)) <= {202, 409}
-    drain()
-    assert tokens_of(stores, ada) == [507]
+    key = Key(f"user:{ada.user_id}", "top_up", "k", "-")
+    second: tuple[Any, ...] = (ada, "top_up", {"amount": 7}, "k", {})
+    assert while_it_is_open(stores, postgres.tokens, lambda db: postgres.keys.claim(db, key), _ask, *second) == 409
 
 
-def many_pay_from_one_balance(stores: Stores) -> None:
+def two_pay_from_one_balance(stores: Stores) -> None:
     ada, bob = _market(stores)
-    orders = [order_in("completed", ada, bob, "100.00") for _ in range(AT_ONCE)]
-    calls = [(ada, "pay_order", None, str(order_id), {"order_id": order_id}) for order_id in orders]
-    assert Counter(at_once(_ask, calls)) == {201: 5, 402: AT_ONCE - 5}
-    drain()
+
+    def move(db: Connection) -> None:
+        ledger.transfer(db, _move("refund:first", ada, bob))
+
+    assert while_it_is_open(stores, postgres.users, move, _transfer, "refund:second", ada, bob) == "short"
+    assert tokens_of(stores, ada, bob) == [100, 400]
     ledger_holds(stores)
-    assert tokens_of(stores, ada, bob) == [0, 500]
+
+
+def _move(cause: str, payer: As, payee: As) -> Move:
+    assert payer.user_id is not None
+    assert payee.user_id is not None
+    return Move(cause, "refund", account_of(payer.user_id), account_of(payee.user_id), 400)
+
+
+def _transfer(cause: str, payer: As, payee: As) -> str:
+    try:
+        postgres.users.write(lambda db: ledger.transfer(db, _move(cause, payer, payee)))
+    except InsufficientTokens:
+        return "short"
+    return "moved"
 
 
 def who_has_too_few_tokens_pays_nothing(stores: Stores) -> None:
@@ -148,8 +198,10 @@ def who_has_too_few_tokens_pays_nothing(stores: Stores) -> None:
 def a_bid_is_taken_once(stores: Stores) -> None:
     ada, bob = _market(stores)
     bid_id = open_bid(ada, service_of(bob))
-    calls = [(bob, "make_order", None, str(number), {"bid_id": bid_id}) for number in range(AT_ONCE)]
-    assert Counter(at_once(_ask, calls)) == {201: 1, 409: AT_ONCE - 1}
+    second = (bob, "make_order", None, "second", {"bid_id": bid_id})
+    taken = partial(take_bid, bid_id=bid_id, caller=Caller(bob.user_id))
+    assert while_it_is_open(stores, postgres.orders, taken, _ask, *second) == 409
+    assert len(stores.rows("itlc_orders", "SELECT id FROM orders")) == 1
 
 
 def no_more_is_given_back_than_was_paid(stores: Stores) -> None:
@@ -209,13 +261,10 @@ def an_order_has_one_payment(stores: Stores) -> None:
 
 def a_cause_moves_tokens_once(stores: Stores) -> None:
     ada, bob = _market(stores)
-    assert ada.user_id is not None
-    assert bob.user_id is not None
-    move = Move("refund:once", "refund", account_of(ada.user_id), account_of(bob.user_id), 10)
     for _ in range(2):
         try:
-            (row,) = postgres.users.write(lambda db: ledger.transfer(db, move))
-        except DBAPIError as error:
-            raise AssertionError("the database has to refuse it") from error
-        assert row.debit_balance == 490
-    assert tokens_of(stores, ada, bob) == [490, 10]
+            (row,) = postgres.users.write(lambda db: ledger.transfer(db, _move("refund:once", ada, bob)))
+        except (DBAPIError, InsufficientTokens) as error:
+            raise AssertionError("it was to be made again") from error
+        assert row.debit_balance == 100
+    assert tokens_of(stores, ada, bob) == [100, 400]

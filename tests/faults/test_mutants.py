@@ -34,7 +34,7 @@ MUTANTS = (
         '"CREATE (:Outbox {id: $id, event: $event, created_at: datetime(), "\n            "claimed_until: datetime() + '
         'duration({seconds: $claim})})"',
         '"RETURN $id, $event, $claim"',
-        dies_anywhere("define_a_plan"),
+        dies_anywhere("complete_a_step"),
     ),
     Mutant(
         "an event is sent before its transaction commits",
@@ -97,7 +97,7 @@ MUTANTS = (
         "itlc.stores.keys:PostgresKeys.claim",
         "if not handle.execute(lock).scalar_one():",
         "if False:",
-        proofs.one_key_tops_up_once,
+        proofs.a_key_that_is_worked_on_is_refused,
     ),
     Mutant(
         "nobody locks the order that is paid",
@@ -118,7 +118,7 @@ MUTANTS = (
         "itlc.wallet.repository:holders_for_change",
         ".with_for_update(key_share=True)",
         "",
-        proofs.many_pay_from_one_balance,
+        proofs.two_pay_from_one_balance,
     ),
     Mutant(
         "nobody looks at the balance",

@@ -173,6 +173,7 @@ def _good(player: Caller, other: Caller, values: Values) -> dict[str, Sent]:
     return {
         **seen,
         "register_user": Sent(body={"name": "Ada", "email": f"{uuid.uuid4().hex}@example.org", "password": PASSWORD}),
+        "sign_in": Sent(body={"email": player.email, "password": PASSWORD}),
         "refresh_session": Sent(body={"refresh_token": Session.begin(player.http, player.email).refresh_token}),
         "change_me": Sent(body={"name": "Ada", "email": f"{uuid.uuid4().hex}@example.org"}),
         "change_password": Sent(body={"current_password": PASSWORD, "new_password": secrets.token_hex(12)}),

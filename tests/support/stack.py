@@ -106,9 +106,10 @@ class Stores:
             return [record.data() for record in session.run(cypher, **parameters)]
 
     def disconnect(self, role: str) -> int:
-        """End every PostgreSQL connection of a role, as a failing server does; returns how many there were."""
+        """End every PostgreSQL connection of a role, as a failing server does; returns how many there were, once they
+        are gone."""
         url = make_url(self.endpoints.postgres_admin_url).set(drivername="postgresql+pg8000")
-        ended = text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = :role")
+        ended = text("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE usename = :role")
         with create_engine(url).connect() as connection:
             return int(connection.execute(ended, {"role": role}).scalar_one())
 
