@@ -26,7 +26,7 @@ clean: ## Stop it and delete its data (downloads in the user's caches stay)
 	@if [ -x $(BIN)/itlc ]; then $(BIN)/itlc down --clean; else echo "nothing to delete: nothing is installed"; fi
 
 test: $(DEV) ## Run every test, on stores and ports of its own
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 CRASH_ROUNDS ?= 20
 
