@@ -86,7 +86,7 @@ def nothing_is_lost(net: Network, stream: Stream) -> None:
     all_holds(stores)
 
 
-@pytest.mark.skipif(not FULL, reason="in full only")
+@pytest.mark.skipif(not FULL, reason="waits for outages for a minute: `make faults` runs it")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["refused", "swallowed"])
 def test_one_database_that_is_away_takes_no_other_along(net: Network, how: str) -> None:
@@ -103,7 +103,7 @@ def test_one_database_that_is_away_takes_no_other_along(net: Network, how: str) 
     nothing_is_lost(net, stream)
 
 
-@pytest.mark.skipif(not FULL, reason="in full only")
+@pytest.mark.skipif(not FULL, reason="waits for outages for a minute: `make faults` runs it")
 @pytest.mark.timeout(300)
 def test_a_server_without_a_free_connection_is_told_and_waited_for(net: Network) -> None:
     stream = Stream("full")
@@ -179,7 +179,7 @@ def test_a_worker_whose_clock_is_wrong_loses_and_doubles_nothing(net: Network, m
     assert len(reviews) == 1
 
 
-@pytest.mark.skipif(not FULL, reason="in full only: it starts a stack of its own")
+@pytest.mark.skipif(not FULL, reason="fills a disk on a stack of its own, for minutes: `make faults` runs it")
 @pytest.mark.timeout(600)
 def test_a_disk_that_is_full_is_told_and_loses_nothing(
     net: Network, small_disk: Path, monkeypatch: pytest.MonkeyPatch
