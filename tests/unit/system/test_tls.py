@@ -9,18 +9,18 @@ from sqlalchemy import make_url
 
 @pytest.mark.parametrize("query", ["", "?sslmode=disable"])
 def test_without_encryption(query: str) -> None:
-    assert _tls(make_url(f"postgresql://a@b/c{query}")) is None
+    assert _tls(make_url(f"postgresql://a@b/c{query}")) is False
 
 
 def test_encrypted() -> None:
     context = _tls(make_url("postgresql://a@b/c?sslmode=require"))
-    assert context is not None
+    assert isinstance(context, ssl.SSLContext)
     assert context.verify_mode == ssl.CERT_NONE
 
 
 def test_encrypted_and_checked() -> None:
     context = _tls(make_url("postgresql://a@b/c?sslmode=verify-full"))
-    assert context is not None
+    assert isinstance(context, ssl.SSLContext)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 

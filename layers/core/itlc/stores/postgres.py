@@ -263,12 +263,13 @@ def _answers(connection: Connection) -> bool:
     return True
 
 
-def _tls(url: URL) -> ssl.SSLContext | None:
-    """What the driver needs for the URL's `sslmode`, with libpq's meaning: None without one or with `disable`;
-    `require` encrypts, `verify-full` checks the server's certificate as well. Raises ValueError for any other."""
+def _tls(url: URL) -> ssl.SSLContext | bool:
+    """What the driver needs for the URL's `sslmode`, with libpq's meaning: False, no encryption, without one or with
+    `disable`; `require` encrypts, `verify-full` checks the server's certificate as well. Raises ValueError for any
+    other."""
     match url.query.get("sslmode"):
         case None | "disable":
-            return None
+            return False  # with None the driver would ask for encryption, and load all certificates to be ready for it
         case "require":
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
