@@ -8,7 +8,6 @@ from infra.local.stack import Endpoints
 from tests.fuzz.run import fuzz, operations
 
 EXAMPLES, ONE_EDGE_OF, SEED = 1, 8, 2026
-SPOILT = 4
 
 
 @pytest.mark.timeout(1800)
@@ -17,6 +16,5 @@ def test_whatever_is_asked_the_answer_is_in_the_contract(api_url: str, endpoints
     assert ran.code == 0, ran.said
     assert ran.answers.keys() == operations()
     assert f"Tested: {len(operations())}\n" in ran.said, ran.said
-    # A value of chance may hit the very thing that a good request needs before it comes: so not each, but nearly all.
     unseen = {name: ran.answers[name] for name in ran.never(2)}
-    assert len(unseen) <= SPOILT, f"no answer to a good request was looked at: {unseen}"
+    assert unseen == {}, f"no answer to a good request was looked at: {unseen}"
