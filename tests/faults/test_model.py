@@ -402,9 +402,9 @@ class People(RuleBasedStateMachine):
                 market.credit(payload["topup_id"])
             case "credited" | "refused":
                 market.end_topup(payload["topup_id"])
-            case "erase":
+            case "erase" | "erase_again":
                 market.forget(payload["user_id"])
-            case "progress" | "erase_again":
+            case "progress":
                 pass  # looked at when all have come
             case _:
                 raise AssertionError(f"nobody should have sent a {type}")
