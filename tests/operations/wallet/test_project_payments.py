@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from itlc.stores import postgres
+from itlc.wallet import payments
 
 from tests.operations.wallet.test_payments import Cut, cut
 from tests.support.calling import As, Response, nobody
@@ -142,3 +143,17 @@ def test_cut_off_it_answers_202_and_the_queue_settles(
     drain()
     assert pay(ada, project)["balance"] == 350
     assert tokens_of(stores, ada, bob) == [350, 150]
+
+
+def test_more_orders_than_one_payment_takes_are_refused_by_their_number(
+    ada: As, bob: As, project: str, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(payments, "MOST_ORDERS", 2)
+    first, *_ = payable(ada, bob, "10.00", "20.00", "30.00", project_id=project)
+    refused = pay(ada, project)
+    assert refused.status == 409
+    assert refused["detail"].startswith("The project has 3 unpaid orders; at most 2 are paid at once")
+    assert statuses(stores) == ["completed"] * 3
+    assert ada.call("pay_order", key="one", order_id=first).status == 201
+    assert pay(ada, project, "k2").status == 201
+    assert statuses(stores) == ["paid"] * 3

@@ -150,6 +150,38 @@ def test_an_escrow_is_released_though_its_event_was_purged(
     assert tokens_of(stores, ada, bob) == [380, 120]
 
 
+def test_a_payment_goes_on_though_what_the_ledger_said_was_purged(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order_id,) = payable(ada, bob, "450.00")
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.orders, 2, Cut())
+        assert pay(ada, order_id).status == 202
+    lose_every_message(stores)
+    stores.rows("itlc_users", "DELETE FROM outbox")
+    assert resume() == {"resumed": 1, "left": 0}
+    drain()
+    answer = pay(ada, order_id)  # the 50 that she has left are not asked to be 450 once more
+    assert (answer.status, answer["balance"]) == (201, 50)
+    assert tokens_of(stores, ada, bob) == [50, 450]
+
+
+def test_a_refund_goes_on_though_what_the_ledger_said_was_purged(
+    ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pay(ada, order).status == 201
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.orders, 2, Cut())
+        assert bob.call("refund_order", key="back", order_id=order).status == 202
+    lose_every_message(stores)
+    stores.rows("itlc_users", "DELETE FROM outbox")
+    assert resume() == {"resumed": 1, "left": 0}
+    drain()
+    assert bob.call("refund_order", key="back", order_id=order).status == 201
+    assert tokens_of(stores, ada, bob) == [500, 0]
+    assert order_row(stores, order)["status"] == "refunded"
+
+
 def test_what_a_declined_payment_holds_goes_back(
     ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from itlc.errors import StoreAway
 from itlc.stores import postgres
+from itlc.wallet.model import MAX_TOKENS, failed_topup
 
 from tests.support.calling import As, deliver, nobody, run_scheduled
 from tests.support.market import provider_of
@@ -116,16 +117,14 @@ def test_who_made_it_or_gets_it_reads_it(ada: As, stores: Stores) -> None:
 
 
 def test_a_top_up_fails_where_the_balance_would_be_too_full(ada: As, stores: Stores) -> None:
-    for _ in range(2):
-        give(ada.user_id or 0, 1_000_000_000)
-    give(ada.user_id or 0, 147_483_647)
-    assert tokens_of(stores, ada) == [2_147_483_647]
+    _fill(ada)
+    assert tokens_of(stores, ada) == [MAX_TOKENS]
     topup = ada.call("top_up", {"amount": 1}, key="k")["id"]
     drain()
     seen = ada.call("read_topup", topup_id=topup).json
     assert (seen["status"], seen["failure"]) == ("failed", "the balance would pass 2,147,483,647 tokens")
     assert len(stores.rows("itlc_orders", "SELECT * FROM notifications WHERE message LIKE '%failed%'")) == 1
-    assert tokens_of(stores, ada) == [2_147_483_647]
+    assert tokens_of(stores, ada) == [MAX_TOKENS]
     ledger_holds(stores)
 
 
@@ -209,6 +208,19 @@ def test_a_stuck_top_up_fails_and_a_late_message_credits_it_no_more(ada: As, sto
     ledger_holds(stores)
 
 
+def test_a_stuck_top_up_that_was_refused_fails_for_the_reason_that_was_given(ada: As, stores: Stores) -> None:
+    _fill(ada)
+    topup = ada.call("top_up", {"amount": 500}, key="k")["id"]
+    (credit,) = _messages(stores, "credit")
+    assert deliver("process_topups", credit) == []  # and the message that says so is lost
+    _is_old(stores)
+    assert run_scheduled("expire_topups") == {"settled": 1}
+    assert ada.call("read_topup", topup_id=topup)["failure"] == failed_topup("payee_full")
+    drain()
+    assert tokens_of(stores, ada) == [MAX_TOKENS]
+    ledger_holds(stores)
+
+
 def test_a_stuck_top_up_that_was_credited_is_completed(ada: As, stores: Stores) -> None:
     topup = ada.call("top_up", {"amount": 500}, key="k")["id"]
     (credit,) = _messages(stores, "credit")
@@ -240,3 +252,9 @@ def test_while_the_ledger_is_away_nothing_is_settled(ada: As, stores: Stores, mo
     drain()
     assert ada.call("read_topup", topup_id=topup)["status"] == "completed"
     ledger_holds(stores)
+
+
+def _fill(who: As) -> None:
+    """Give somebody as many tokens as one may have."""
+    for tokens in (1_000_000_000, 1_000_000_000, MAX_TOKENS - 2_000_000_000):
+        give(who.user_id or 0, tokens)

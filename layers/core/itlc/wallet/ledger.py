@@ -37,6 +37,11 @@ def transfer(db: Connection, *moves: Move) -> list[Row[Any]]:
     return rows
 
 
+def already_made(db: Connection, *moves: Move) -> bool:
+    """Whether these transfers, which are made all at once, were made before."""
+    return bool(moves) and moves[0].id in repository.transfers_made(db, [moves[0].id])
+
+
 def _make(db: Connection, move: Move, balances: dict[int, int], held: dict[str, int]) -> Row[Any]:
     if missing := move.user_ids - balances.keys():
         raise NotFound(f"There is no user {min(missing)}.")

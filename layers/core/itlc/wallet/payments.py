@@ -47,6 +47,8 @@ from itlc.wallet.under_key import begin_under_key, created, keep_answer, key_col
 
 CONSUMER = "settle_payments"
 QUEUE = "payments"
+MOST_ORDERS = 200
+"""So many orders are paid at once, at most: each step, one transaction, has to end well within its function's time."""
 
 
 class Share(Payload):
@@ -136,6 +138,11 @@ def pay_project(project_id: str, *, caller: Caller, key: Key) -> Reply:
             raise Conflict(f"Only a completed project can be paid: this one is {status}.")
         if not unpaid:
             raise Conflict("The project's orders are being paid already.")
+        if len(unpaid) > MOST_ORDERS:
+            raise Conflict(
+                f"The project has {len(unpaid)} unpaid orders; at most {MOST_ORDERS} are paid at once: "
+                "pay some of them singly first (POST /orders/{order_id}/payment)."
+            )
         return begin_payment(db, unpaid, caller=caller, key=key, project_id=project_id)
 
     first = begin_under_key(key, begin)
@@ -204,9 +211,6 @@ def collect(db: Connection, event: Event) -> Sequence[Event]:
     if asked.customer_id not in holders:
         raise Poison(f"there is no user {asked.customer_id}")
     balance = int(holders[asked.customer_id].tokens)
-    reason = why_not(holders, incoming, payer_id=asked.customer_id)
-    if reason is not None:
-        return [then(event, "declined", Declined(payment_id=asked.payment_id, reason=reason, balance=balance))]
     payer = account_of(asked.customer_id)
     moves = [
         Move(
@@ -220,6 +224,9 @@ def collect(db: Connection, event: Event) -> Sequence[Event]:
         for share in asked.orders
         if share.tokens
     ]
+    reason = why_not(holders, incoming, payer_id=asked.customer_id)
+    if reason is not None and not ledger.already_made(db, *moves):
+        return [then(event, "declined", Declined(payment_id=asked.payment_id, reason=reason, balance=balance))]
     for row in ledger.transfer(db, *moves):
         balance = row.debit_balance
     return [then(event, "collected", Collected(**asked.model_dump(), balance=balance))]

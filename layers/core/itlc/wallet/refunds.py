@@ -124,23 +124,21 @@ def move(db: Connection, event: Event) -> Sequence[Event]:
     holders = repository.holders_for_change(db, {asked.payer_id, asked.payee_id})
     if asked.payer_id not in holders:
         raise Poison(f"there is no user {asked.payer_id}")
+    moved = Move(
+        f"refund:{asked.refund_id}",
+        "refund",
+        account_of(asked.payer_id),
+        account_of(asked.payee_id),
+        asked.tokens,
+        order_id=asked.order_id,
+    )
     reason = why_not(holders, {asked.payee_id: asked.tokens}, payer_id=asked.payer_id)
-    if reason is not None:
+    if reason is not None and not ledger.already_made(db, moved):
         balance = int(holders[asked.payer_id].tokens)
         return [
             then(event, "refund_declined", RefundDeclined(refund_id=asked.refund_id, reason=reason, balance=balance))
         ]
-    (row,) = ledger.transfer(
-        db,
-        Move(
-            f"refund:{asked.refund_id}",
-            "refund",
-            account_of(asked.payer_id),
-            account_of(asked.payee_id),
-            asked.tokens,
-            order_id=asked.order_id,
-        ),
-    )
+    (row,) = ledger.transfer(db, moved)
     return [then(event, "refunded", RefundMade(refund_id=asked.refund_id, balance=row.debit_balance))]
 
 

@@ -8,6 +8,7 @@ asked before, so nothing is sent while one is away.
 
     inbox of the ledger has no `collect`/`refund`  → that one again
     the ledger emitted what followed from it       → that one again
+    the ledger did it, what followed was purged    → the step once more, which finds the transfers that it made
     an escrow is full, its payment has ended       → `release` or `give_back` again
 """
 
@@ -74,16 +75,21 @@ def _send_where_it_stands(begun: Sequence[Event]) -> int:
     """Of each saga, which began with one of these events, send the event at which it stands; returns how many."""
     first: list[Event] = []
     followed: list[Event] = []
+    forgotten: list[Event] = []
     with postgres.users.read() as db:
         for event in begun:
             following = SAGA.followed(db, event)
             if following is None:
                 first.append(event)
-            else:
+            elif following:
                 followed += following
+            else:
+                forgotten.append(event)
     _emit_again(postgres.orders, first)
     _emit_again(postgres.users, followed)
-    return len(first) + len(followed)
+    for event in forgotten:
+        SAGA.apply_again(event)
+    return len(begun)
 
 
 def _escrows(after: Position | None) -> Batch:

@@ -65,6 +65,13 @@ class Step:
     store: Database
     work: Work
 
+    def take(self, db: Connection, event: Event) -> Sequence[Event]:
+        """Do the work, and emit what follows from it, in the transaction at hand; returns what follows."""
+        following = self.work(db, event)
+        for one in following:
+            outbox.emit(db, one)
+        return following
+
 
 @dataclass(frozen=True)
 class Saga:
@@ -84,18 +91,19 @@ class Saga:
             raise Poison(f"there is no event type {event.type!r} in the queue {event.queue!r}")
 
         def transaction(db: Connection) -> Sequence[Event]:
-            if not inbox.first_time(db, self.consumer, event):
-                return self._followed(db, event)
-            following = step.work(db, event)
-            for one in following:
-                outbox.emit(db, one)
-            return following
+            return step.take(db, event) if inbox.first_time(db, self.consumer, event) else self._followed(db, event)
 
         return step.store.write(transaction)
 
     def followed(self, db: Connection, event: Event) -> Sequence[Event] | None:
         """What followed from `event` in this database, as far as it is still known; None where it was not applied."""
         return self._followed(db, event) if inbox.applied(db, self.consumer, event) else None
+
+    def apply_again(self, event: Event) -> Sequence[Event]:
+        """Do a step once more, as what followed from it is no longer known, and return what follows. For a step that
+        finds what it did before and does only what is missing. Raises as `apply` does."""
+        step = self.steps[event.type]
+        return step.store.write(lambda db: step.take(db, event))
 
     def run(self, event: Event) -> None:
         """Do the step that `event` asks for, and all that follow from it."""

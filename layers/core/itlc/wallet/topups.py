@@ -173,7 +173,10 @@ def close(row: Row[Any], reason: Reason) -> Event:
     asked = _credit(row)
 
     def transaction(db: Connection) -> Event:
-        inbox.first_time(db, CONSUMER, asked)  # waits for one who is crediting it at this moment
+        if not inbox.first_time(db, CONSUMER, asked):  # waits for one who is crediting it at this moment
+            followed = SAGA.followed(db, asked)
+            if followed:  # it has been said before, and is said in the same words
+                return followed[0]
         credited = repository.transfers_made(db, [cause_id(_cause(row.id))])
         outcome = (
             then(asked, "credited", Credited(topup_id=row.id))
