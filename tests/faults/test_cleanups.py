@@ -1,6 +1,7 @@
 """Clean-ups of a great many rows: in batches, within their time, in memory that does not grow, and to the end."""
 
 import tracemalloc
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -32,6 +33,8 @@ FILL = {
         "ANALYZE",
     )
 }
+DOCUMENTS = scaled(full=100_000, share=2_000)
+"""Of each kind in MongoDB, whose embedded server takes a minute for so many."""
 LEFT = {"notifications": 2 * KEPT, "inbox": KEPT, "outbox": KEPT, "idempotency_keys": KEPT}
 
 
@@ -43,11 +46,25 @@ class NoTime(Context):
         return 0
 
 
+def fill_bookkeeping(stores: Stores) -> None:
+    """Answers that were kept for requests, spent and still good ones, and documents that hold nothing any more."""
+    documents = stores.mongo["itlc_pbfr"]["bookkeeping"]
+    now = datetime.now(UTC)
+    for begin in range(0, DOCUMENTS, 1000):
+        some = range(begin, begin + 1000)
+        expires_at = now - timedelta(hours=1)
+        documents.insert_many([{"idempotency": {"key": f"spent {n}", "expires_at": expires_at}} for n in some])
+        documents.insert_many([{"outbox": []} for _ in some])
+    expires_at = now + timedelta(hours=1)
+    documents.insert_many([{"idempotency": {"key": f"good {n}", "expires_at": expires_at}} for n in range(KEPT)])
+
+
 @pytest.mark.timeout(3600)
 def test_a_great_many_spent_rows_go_in_runs_that_end_in_time(stores: Stores) -> None:
     for database, statements in FILL.items():
         for statement in statements:
             stores.rows(database, statement, **({} if statement == "ANALYZE" else {"rows": ROWS, "kept": KEPT}))
+    fill_bookkeeping(stores)
     assert not any(operation("purge_notifications")({}, NoTime()).values())
     runs = {"purge_notifications": 0, "purge_expired": 0}
     tracemalloc.start()
@@ -64,3 +81,4 @@ def test_a_great_many_spent_rows_go_in_runs_that_end_in_time(stores: Stores) -> 
     assert {
         table: stores.rows("itlc_orders", f"SELECT count(*) AS rows FROM {table}")[0]["rows"] for table in LEFT
     } == LEFT
+    assert stores.mongo["itlc_pbfr"]["bookkeeping"].count_documents({}) == KEPT

@@ -146,7 +146,7 @@ def test_bookkeeping_keeps_what_still_waits(stores: Stores) -> None:
         ]
     )
     with mongo.bookkeeping.read() as documents:
-        assert mongo.purge_keys(documents, 10) == 0
+        assert [mongo.purge_keys(documents, 1) for _ in range(3)] == [1, 1, 0]
     assert {document["_id"] for document in stores.documents("bookkeeping")} == {"with_key", "with_event"}
 
 

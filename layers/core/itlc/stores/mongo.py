@@ -54,6 +54,7 @@ OUT_OF_DISK_SPACE = 14031
 AGREEING = timedelta(seconds=5)
 """Clocks so near to each other are taken to agree: asking takes time as well."""
 PAGE_BYTES = 1_000_000
+NOTHING_WAITS: Document = {"$or": [{"outbox": {"$exists": False}}, {"outbox": []}]}
 NOT_ANSWERED = {"words": 0, "idempotency": 0, "outbox": 0}
 """The projection that leaves out what no answer is made of."""
 
@@ -402,17 +403,24 @@ def forget_keys(documents: "Collection[Document]", caller: str) -> None:
 def purge_keys(documents: "Collection[Document]", limit: int) -> int:
     """Take up to `limit` keys whose time is over off the documents of one collection; returns how many.
 
-    What is left of deleted documents goes once it holds neither a key nor a waiting event.
+    What is left of deleted documents goes once it holds neither a key nor a waiting event: with its key, or, where the
+    key or the last event was taken off before, up to `limit` of them when no spent key is left.
     """
-    spent = documents.find(
-        {"idempotency.expires_at": {"$lt": now()}}, {"idempotency.expires_at": 1}, limit=limit
-    ).to_list()
-    for found in spent:
-        _take_off_key(documents, found)
+    spent = {"idempotency.expires_at": {"$lt": now()}}
+    these = {"_id": {"$in": [found["_id"] for found in documents.find(spent, {"_id": 1}, limit=limit)]}}
+    many = len(these["_id"]["$in"])
     if documents.name == BOOKKEEPING:
-        nothing_waits = {"$or": [{"outbox": {"$exists": False}}, {"outbox": []}]}
-        documents.delete_many({"$and": [{"idempotency": {"$exists": False}}, nothing_waits]})
-    return len(spent)
+        documents.delete_many({"$and": [these, spent, NOTHING_WAITS]})
+    documents.update_many({"$and": [these, spent]}, {"$unset": {"idempotency": ""}})
+    return many if documents.name != BOOKKEEPING or many == limit else many + _remove_empty(documents, limit)
+
+
+def _remove_empty(documents: "Collection[Document]", limit: int) -> int:
+    """Remove up to `limit` documents of the bookkeeping that hold nothing any more; returns how many."""
+    empty = [{"idempotency": {"$exists": False}}, NOTHING_WAITS]
+    found = documents.find({"$and": empty}, {"_id": 1}, limit=limit)
+    ids = [document["_id"] for document in found]
+    return documents.delete_many({"$and": [{"_id": {"$in": ids}}, *empty]}).deleted_count if ids else 0
 
 
 def purge_counts(limit: int) -> int:
