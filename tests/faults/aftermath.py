@@ -26,6 +26,7 @@ AGED = {
     "users": ("erased_at",),
     "notifications": ("created_at",),
     "project_progress": ("updated_at",),
+    "closed_projects": ("closed_at",),
 }
 """The times that jobs and reconciliation go by."""
 

@@ -7,7 +7,7 @@ from tests.faults.boundaries import die_before, effects_of
 from tests.faults.paths import PATHS, Begin, Market, run_through
 from tests.support.stack import Stores
 
-DONE_BEFORE = {"erase_who_has_tokens": 401, "withdraw_a_bid": 409}
+DONE_BEFORE = {"erase_who_has_tokens": 401, "withdraw_a_bid": 409, "delete_a_project": 404}
 """What a request without a key is answered that comes again after its work was done."""
 TOLD_EACH_TIME = {"define_a_plan"}
 """A request without a key whose repetition is another act: it comes again once only."""

@@ -242,6 +242,13 @@ def make_an_order(market: Market) -> Begin:
 
 
 @path
+def delete_a_project(market: Market) -> Begin:
+    made = market.ada.call("create_project", {"name": "A pond", "description": "A pond, at last."}, key="made")
+    market.bid(project_id=made["id"])
+    return lambda: market.ada.call("delete_project", project_id=made["id"])
+
+
+@path
 def complete_an_order(market: Market) -> Begin:
     order_id = market.order("in_progress", project_id=project_of(market.ada))
     return lambda: market.bob.call("check_in", {"status": "completed"}, key="k", order_id=order_id)

@@ -4,12 +4,16 @@ and whatever the order in which they came, no token and no order is lost, double
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from itlc import events
+from itlc.access import Caller
+from itlc.bids.service import take_bid
 from itlc.errors import InsufficientTokens
 from itlc.notices import notice
+from itlc.orders import repository
 from itlc.stores import outbox as outboxes
 from itlc.stores import postgres
 from itlc.wallet import ledger
@@ -18,6 +22,7 @@ from sqlalchemy import Connection
 
 from tests.faults.aftermath import all_holds, let_time_pass, recover
 from tests.faults.crew import Call, Crew
+from tests.faults.proofs import while_it_is_open
 from tests.faults.scale import scaled
 from tests.operations.wallet.test_payments import Cut, cut
 from tests.support.calling import As, deliver, nobody, operation, run_scheduled
@@ -34,7 +39,7 @@ PAYABLE = scaled(full=16, share=4)
 RACED = (
     "pay_order pay_project refund_order top_up make_order withdraw_bid reject_bid cancel_order check_in erase_me "
     "refresh_session settle_payments process_topups deliver_notifications expire_topups resume_payments relay_outbox "
-    "expire_bids"
+    "expire_bids place_bid delete_project"
 )
 
 
@@ -103,6 +108,12 @@ def move(cause: str, tokens: int, payer: int, payee: int) -> str:
     except InsufficientTokens as error:
         return type(error).__name__
     return "moved"
+
+
+def closes(db: Connection, project_id: str) -> None:
+    """Close a project, as its deletion begins."""
+    repository.hold_project(db, project_id)
+    repository.close_project(db, project_id)
 
 
 def race(crew: Crew, stores: Stores, calls: Sequence[Call]) -> list[tuple[int, str]]:
@@ -309,6 +320,48 @@ def test_a_bid_ends_in_one_way(ada: As, bob: As, crew: Crew, stores: Stores) -> 
     assert [ends[name] for name in won] + ["expired"] * expired == [bid["status"]]
     assert sum(status < 300 for status, _ in answers[:-1]) + expired == 1
     assert count(stores, "orders") == (bid["status"] == "won")
+
+
+def test_a_project_is_deleted_or_gets_its_order(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
+    service_id = service_of(bob)
+    taken = 0
+    for _ in range(scaled(full=4, share=2)):
+        projects = [project_of(ada) for _ in range(MANY // 2)]
+        calls: list[Call] = []
+        for project_id in projects:
+            bid_id = open_bid(ada, service_id, project_id=project_id)
+            calls += [
+                (ask, (bob, "make_order", None, None, {"bid_id": bid_id})),
+                (ask, (ada, "delete_project", None, None, {"project_id": project_id})),
+            ]
+        answers = crew.at_once(calls)
+        for (took, why), (gone, _) in zip(answers[::2], answers[1::2], strict=True):
+            assert (took, gone) in {(201, 409), (409, 204)}, why
+        taken += statuses(answers[::2])[201]
+    assert count(stores, "orders") == count(stores, "project_progress") == len(stores.documents("projects")) == taken
+
+
+def test_a_project_waits_with_its_deletion_for_an_order_that_is_being_made(ada: As, bob: As, stores: Stores) -> None:
+    project_id = project_of(ada)
+    taken = partial(take_bid, bid_id=open_bid(ada, service_of(bob), project_id=project_id), caller=Caller(bob.user_id))
+    deleted = (ada, "delete_project", None, None, {"project_id": project_id})
+    assert while_it_is_open(stores, postgres.orders, taken, ask, *deleted)[0] == 409
+    assert len(stores.documents("projects")) == count(stores, "orders") == 1
+
+
+@pytest.mark.parametrize("comes", ["an order", "a bid"])
+def test_whoever_comes_while_a_project_closes_waits_and_is_refused(
+    ada: As, bob: As, stores: Stores, comes: str
+) -> None:
+    service_id, project_id = service_of(bob), project_of(ada)
+    bid_id = open_bid(ada, service_id, project_id=project_id)
+    calls: dict[str, tuple[Any, ...]] = {
+        "an order": (bob, "make_order", None, None, {"bid_id": bid_id}),
+        "a bid": (ada, "place_bid", {"amount": 5, "project_id": project_id}, None, {"service_id": service_id}),
+    }
+    closing = partial(closes, project_id=project_id)
+    assert while_it_is_open(stores, postgres.orders, closing, ask, *calls[comes])[0] == 409
+    assert (count(stores, "orders"), count(stores, "bidding")) == (0, 1)
 
 
 def test_an_order_is_begun_and_completed_once(ada: As, bob: As, crew: Crew, stores: Stores) -> None:

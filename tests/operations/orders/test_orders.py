@@ -156,5 +156,3 @@ def test_what_other_domains_ask(stores: Stores) -> None:
     assert service.bought(1, garden)
     assert not service.bought(1, kitchen)
     assert not service.bought(3, garden)
-    assert service.project_has_orders(PROJECT)
-    assert not service.project_has_orders("665f1f77bcf86cd799439012")

@@ -33,6 +33,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id"),
     )
     op.create_table(
+        "closed_projects",
+        sa.Column("project_id", sa.String(length=24), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("project_id"),
+    )
+    op.create_table(
         "idempotency_keys",
         sa.Column("caller", sa.String(length=64), nullable=False),
         sa.Column("operation", sa.String(length=64), nullable=False),

@@ -24,9 +24,11 @@ EXPIRY_BATCH = 200
 
 def place_bid(db: Connection, request: PlaceBid, *, service: OfferedService, bidder_id: int) -> BidView:
     """The new bid; the provider is told. `service` is on offer and the request's project is the bidder's: the view
-    has asked. Raises Conflict when the service is the bidder's own, or when one of the two has left."""
+    has asked. Raises Conflict when the service is the bidder's own, when one of the two has left, or when the project
+    is just being deleted."""
     model.must_not_be_own(bidder_id, service.provider_user_id)
     closing.must_be_open(db, bidder_id, service.provider_user_id)
+    closing.project_must_be_open(db, request.project_id)
     row = repository.add_bid(
         db,
         service_id=service.id,
@@ -108,10 +110,11 @@ def take_bid(db: Connection, bid_id: int, *, caller: Caller) -> OrderView:
     A service that was withdrawn meanwhile takes no new bids, but those on it may still be taken: its provider
     decides. Of two at once the second waits for the bid's row and finds it won. Raises NotFound when the caller may
     not see the bid, Forbidden for everybody but the service's provider (an administrator takes nobody's bids),
-    Conflict when the bid is no longer open, or when one of the two has left.
+    Conflict when the bid is no longer open, when one of the two has left, or when the project is just being deleted.
     """
     seen = _sellers(repository.bid(db, bid_id), caller)
     closing.must_be_open(db, seen.bidder_id, seen.provider_user_id)  # before the bid is locked, as who closes does
+    closing.project_must_be_open(db, seen.project_id)
     row = _sellers(repository.bid_for_change(db, bid_id), caller)
     model.must_be_open(row.status, "turned into an order")
     order = orders.add_order(

@@ -1,5 +1,6 @@
 """Whether a bid still stands: its bidder has not left, its project was not deleted.
 
+What is true here may change before the order is made: `orders.closing` then tells `bids.service.take_bid`.
 A module of its own, for it asks `itlc_users` and MongoDB, which the other operations on bids do without.
 """
 

@@ -5,7 +5,7 @@ last. Whoever locks in that order never waits in a circle.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from itlc.orders.model import Status
 from itlc.orders.schemas import OrderQuery, ProjectOrderQuery
-from itlc.orders.tables import checkins, closed_accounts, orders, project_progress
+from itlc.orders.tables import checkins, closed_accounts, closed_projects, orders, project_progress
 from itlc.paging import Found, PageQuery, cut
 from itlc.stores.keyset import keyset
 
@@ -155,8 +155,8 @@ def change_progress(db: Connection, project_id: str, status: str) -> int:
     return int(db.execute(change.returning(project_progress.c.version)).scalar_one())
 
 
-# Accounts that close. The first number of an account's lock tells these locks from others.
-ACCOUNTS = 1
+# Accounts and projects that close. The first number of a lock tells whose it is, and both from others.
+ACCOUNTS, PROJECTS = 1, 2
 
 
 def share_account(db: Connection, user_id: int) -> None:
@@ -178,6 +178,45 @@ def closed_among(db: Connection, user_ids: Iterable[int]) -> set[int]:
 def close_account(db: Connection, user_id: int) -> None:
     """Note that an account is closed, for good."""
     db.execute(upsert(closed_accounts).values(user_id=user_id).on_conflict_do_nothing())
+
+
+def share_project(db: Connection, project_id: str) -> None:
+    """Keep a project from being closed until the transaction ends. Others may do so at the same time."""
+    db.execute(select(func.pg_advisory_xact_lock_shared(PROJECTS, func.hashtext(project_id))))
+
+
+def hold_project(db: Connection, project_id: str) -> None:
+    """Wait until nobody shares the project any more, and keep them waiting until the transaction ends."""
+    db.execute(select(func.pg_advisory_xact_lock(PROJECTS, func.hashtext(project_id))))
+
+
+def is_closed(db: Connection, project_id: str, lapse: timedelta) -> bool:
+    """Whether the project was closed less than `lapse` ago."""
+    closed = select(closed_projects.c.closed_at > func.clock_timestamp() - lapse)
+    return bool(db.execute(closed.where(closed_projects.c.project_id == project_id)).scalar_one_or_none())
+
+
+def close_project(db: Connection, project_id: str) -> datetime:
+    """Close the project from now on, also where it is closed already; returns the moment, which tells this closing
+    from others."""
+    now = {"closed_at": func.clock_timestamp()}
+    closed = upsert(closed_projects).values(project_id=project_id, **now)
+    closed = closed.on_conflict_do_update(index_elements=["project_id"], set_=now)
+    moment: datetime = db.execute(closed.returning(closed_projects.c.closed_at)).scalar_one()
+    return moment
+
+
+def open_project(db: Connection, project_id: str, closed_at: datetime) -> None:
+    """Undo the closing of that moment, unless somebody has closed the project since."""
+    closing = (closed_projects.c.project_id == project_id, closed_projects.c.closed_at == closed_at)
+    db.execute(delete(closed_projects).where(*closing))
+
+
+def forget_lapsed(db: Connection, lapse: timedelta, limit: int) -> None:
+    """Remove up to `limit` closings older than `lapse`, passing over those that somebody is just renewing."""
+    lapsed = select(closed_projects.c.project_id).where(closed_projects.c.closed_at < func.clock_timestamp() - lapse)
+    chosen = lapsed.limit(limit).with_for_update(skip_locked=True)
+    db.execute(delete(closed_projects).where(closed_projects.c.project_id.in_(chosen)))
 
 
 def orders_of_party_for_change(db: Connection, user_id: int, statuses: Iterable[Status]) -> Sequence[Row[Any]]:

@@ -153,12 +153,6 @@ def bought(user_id: int, service_id: int) -> bool:
         return repository.has_order_of(db, user_id, service_id, model.BOUGHT)
 
 
-def project_has_orders(project_id: str) -> bool:
-    """Whether the project has an order, in whatever state (cancelled ones too). Opens `itlc_orders` itself."""
-    with postgres.orders.read() as db:
-        return repository.project_has_orders(db, project_id)
-
-
 def view(row: Row[Any]) -> OrderView:
     """An order's row as it is answered."""
     return OrderView.model_validate(row)

@@ -77,6 +77,14 @@ closed_accounts = Table(
     Column("closed_at", TIMESTAMP, nullable=False, server_default=func.now()),
 )
 
+# Which projects are being deleted, or just were: they get no new bids or orders (see `orders/closing.py`).
+closed_projects = Table(
+    "closed_projects",
+    database.metadata,
+    Column("project_id", String(24), primary_key=True),
+    Column("closed_at", TIMESTAMP, nullable=False),
+)
+
 # How a project stands, counted up in the transaction of each change of its orders; MongoDB follows by events.
 project_progress = Table(
     "project_progress",

@@ -67,12 +67,13 @@ def change_project(
     return _change(db, project_id, decide, caller, if_match, "change_project")
 
 
-def delete_project(db: DocumentWriter, project_id: str, *, has_orders: bool, caller: Caller, if_match: IfMatch) -> None:
-    """Delete a project. Raises NotFound, also for another's, PreconditionFailed, and Conflict once it has an order."""
+def delete_project(db: DocumentWriter, project_id: str, *, caller: Caller, if_match: IfMatch) -> None:
+    """Delete a project, which is closed to bids and orders meanwhile (`orders.closing.closed_project`) and has no
+    orders. Raises NotFound, also for another's, PreconditionFailed, and Conflict where its status tells of orders."""
 
     def allow(document: Document) -> tuple[Event, ...]:
         project = _own(document, caller, if_match)
-        if has_orders or document["status"] != "open":
+        if document["status"] != "open":
             raise Conflict("This project has orders: it can no longer be deleted.")
         return if_privileged(
             caller, project.owner_id, "delete_project", f"project:{project_id}", before=_audited(project)
