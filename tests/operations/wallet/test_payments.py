@@ -516,7 +516,9 @@ def test_a_key_that_ran_out_meanwhile_changes_nothing_for_the_money(
         cut(patch, postgres.users, 1, Cut())
         pay(ada, order)
     stores.rows("itlc_orders", "UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
-    assert pay(ada, order).status == 409  # a new request: the order is being paid
+    refused = pay(ada, order)
+    assert refused.status == 409  # a new request: the order is being paid
     drain()
     assert tokens_of(stores, ada, bob) == [380, 120]
     assert order_row(stores, order)["status"] == "paid"
+    assert pay(ada, order).text == refused.text  # what was begun under the key before does not answer for it
