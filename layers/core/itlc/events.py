@@ -10,14 +10,14 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from itlc.aws import client
-from itlc.errors import Poison
+from itlc.errors import Poison, StoreAway
 from itlc.settings import settings
 
 SCHEMA = 1
@@ -28,6 +28,8 @@ LONGEST_DELAY = timedelta(minutes=15)
 AGGREGATE = re.compile(r"[\x20-\x7e]{1,128}")
 REQUEST_ID = re.compile(r"[\x20-\x7e]{1,64}")
 MAX_VERSION = 2**63 - 1
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -109,32 +111,61 @@ def _check_envelope(read: Event) -> None:
         raise Poison("the aggregate's version is not a whole number")
 
 
+class QueuesAway(StoreAway):
+    """SQS cannot be reached, and took nothing. `unsent` is the number of events that wait."""
+
+    def __init__(self, unsent: int) -> None:
+        super().__init__("The queue service")
+        self.unsent = unsent
+
+
 def send(events: Sequence[Event]) -> set[str]:
-    """Send events to their queues, several at a time; returns the ids of those that the queues took."""
+    """Send events to their queues, several at a time; returns the ids of those that the queues took.
+
+    What a queue refuses is logged and keeps nothing else from being sent. Once SQS cannot be reached, nothing more is
+    tried: each try would wait for its timeout. Raises QueuesAway when it had taken nothing by then.
+    """
+    from botocore.exceptions import ConnectionError, HTTPClientError
+
     sent: set[str] = set()
     by_queue: dict[str, list[Event]] = {}
     for item in events:
         by_queue.setdefault(item.queue, []).append(item)
     for queue, items in by_queue.items():
-        url = settings().queues[queue]
-        for batch in _batches(items):
-            entries = [{"Id": str(number), "MessageBody": body} for number, (_, body) in enumerate(batch)]
-            answer = client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
-            sent.update(batch[int(taken["Id"])][0].id for taken in answer.get("Successful", []))
+        for batch in in_batches(items, Event.body):
+            try:
+                sent |= _send_batch(queue, batch)
+            except (StoreAway, ConnectionError, HTTPClientError) as error:
+                if not sent:
+                    raise QueuesAway(len(events)) from error
+                log.warning("the queue service went away", exc_info=True, extra={"queue": queue})
+                return sent
+            except Exception:
+                log.exception("a queue refused a batch", extra={"queue": queue, "events": len(batch)})
     return sent
 
 
-def _batches(items: Sequence[Event]) -> Iterator[list[tuple[Event, str]]]:
-    """The events with their messages, as many at a time as SQS takes in one request, by number and by size."""
-    batch: list[tuple[Event, str]] = []
+def _send_batch(queue: str, batch: Sequence[tuple[Event, str]]) -> set[str]:
+    entries = [{"Id": str(number), "MessageBody": body} for number, (_, body) in enumerate(batch)]
+    answer = client("sqs").send_message_batch(QueueUrl=settings().queues[queue], Entries=entries)
+    if refused := answer.get("Failed", []):
+        codes = sorted({failed.get("Code", "") for failed in refused})
+        log.error("a queue refused events", extra={"queue": queue, "events": len(refused), "codes": codes})
+    return {batch[int(taken["Id"])][0].id for taken in answer.get("Successful", [])}
+
+
+def in_batches(items: Iterable[T], body: Callable[[T], str]) -> Iterator[list[tuple[T, str]]]:
+    """The items, each with its message's `body`, as many at a time as SQS takes in one request, by number and by
+    size."""
+    batch: list[tuple[T, str]] = []
     size = 0
     for item in items:
-        body = item.body()
-        length = len(body.encode())
+        text = body(item)
+        length = len(text.encode())
         if batch and (len(batch) == SQS_BATCH or size + length > SQS_BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append((item, body))
+        batch.append((item, text))
         size += length
     if batch:
         yield batch
@@ -166,6 +197,7 @@ def send_now(events: Sequence[Event], published: Callable[[set[str]], None]) -> 
     if not events:
         return
     try:
-        published(send(events))
+        if sent := send(events):
+            published(sent)
     except Exception:
         log.warning("events wait for the relay", exc_info=True, extra={"events": len(events)})

@@ -2,10 +2,12 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from itlc import aws, events
 from itlc.errors import StoreAway
 from itlc.events import Event, event
@@ -122,3 +124,75 @@ def test_what_the_queue_does_not_take_waits_for_the_next_time(stores: Stores, mo
     assert row == {"published_at": None, "attempts": 1, "claimed": True}
     stores.rows("itlc_users", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
     assert run_scheduled("relay_outbox")["sent"] == 1
+
+
+def refusing(queue: str) -> Callable[..., Any]:
+    """In the place of `itlc.events._send_batch`: what this queue is sent, it refuses, as a whole."""
+    as_it_is = events._send_batch
+
+    def send(to: str, batch: Any) -> set[str]:
+        if to == queue:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessageBatch")
+        return as_it_is(to, batch)
+
+    return send
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_a_queue_that_refuses_all_holds_up_no_other_however_much_waits_for_it(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = said("behind them")
+
+    def emit(db: Any) -> None:
+        for number in range(120):  # more than are claimed at a time
+            outbox.emit(db, event("topups", "credit", f"topup:{number}", {}))
+        outbox.emit(db, good)
+
+    postgres.orders.write(emit)
+    stores.rows("itlc_orders", "UPDATE outbox SET claimed_until = now() - interval '2 minutes' WHERE queue = 'topups'")
+    stores.rows(
+        "itlc_orders", "UPDATE outbox SET claimed_until = now() - interval '1 minute' WHERE id = :id", id=good.id
+    )
+    monkeypatch.setattr(events, "_send_batch", refusing("topups"))
+    assert run_scheduled("relay_outbox") == {"sent": 1, "unsent": 120, "stores_away": 0}
+    assert [message["id"] for message in received()] == [good.id]
+    tried = stores.rows("itlc_orders", "SELECT DISTINCT queue, attempts, published_at IS NULL AS waits FROM outbox")
+    assert {(row["queue"], row["attempts"], row["waits"]) for row in tried} == {
+        ("topups", 1, True),
+        ("notifications", 1, False),
+    }
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_a_collection_that_cannot_be_swept_holds_up_no_other(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = said("of a review")
+    entry = {**mongo.outbox_entry(one), "claimed_until": datetime.now(UTC) - timedelta(seconds=1)}
+    stores.mongo["itlc_pbfr"]["reviews"].insert_one({"review": "a", "outbox": [entry]})
+    as_it_is = mongo.relay
+
+    def fail(documents: Any, limit: int) -> tuple[int, int]:
+        if documents.name == "projects":
+            raise RuntimeError("projects")
+        return as_it_is(documents, limit)
+
+    monkeypatch.setattr(mongo, "relay", fail)
+    assert run_scheduled("relay_outbox") == {"sent": 1, "unsent": 0, "stores_away": 1}
+    assert [message["id"] for message in received()] == [one.id]
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_when_the_queues_are_away_each_store_tries_once_and_none_is_called_away(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = wait_everywhere(stores)
+    tried: list[str] = []
+
+    def gone(queue: str, batch: Any) -> set[str]:
+        tried.append(queue)
+        raise EndpointConnectionError(endpoint_url="http://queues")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(events, "_send_batch", gone)
+        assert run_scheduled("relay_outbox") == {"sent": 0, "unsent": 7, "stores_away": 0}
+    assert len(tried) == len(waiting)

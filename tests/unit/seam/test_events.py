@@ -2,11 +2,13 @@
 
 import json
 import uuid
+from collections.abc import Callable, Iterator
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from itlc import events
-from itlc.errors import Poison
-from itlc.events import Event, event, read_event
+from itlc.errors import Poison, StoreAway
+from itlc.events import Event, QueuesAway, event, read_event
 from itlc.notices import notice
 from itlc.settings import settings
 
@@ -55,24 +57,80 @@ def test_a_notice_with_a_cause_is_the_same_event_each_time() -> None:
     assert uuid.UUID(first).version == 5
 
 
-def test_a_batch_is_as_large_as_sqs_takes_by_number_and_by_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    batches: list[list[dict[str, str]]] = []
+class Sqs:
+    """SQS, as far as events are sent: each queue takes what it gets, unless it has a failure to raise."""
 
-    class Queue:
-        def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, object]:  # noqa: N803
-            batches.append(Entries)
-            return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+    def __init__(self, **failures: Exception) -> None:
+        self._failures = failures
+        self.batches: list[list[dict[str, str]]] = []
+        """What was handed over, whether it was taken or not."""
 
-    monkeypatch.setattr(events, "client", lambda service: Queue())
-    monkeypatch.setenv("ITLC_QUEUE_NOTIFICATIONS", "there")
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, object]:  # noqa: N803
+        self.batches.append(Entries)
+        if QueueUrl in self._failures:
+            raise self._failures[QueueUrl]
+        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+
+@pytest.fixture
+def become(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Sqs], Sqs]]:
+    """Puts an SQS in the place of the real one. The URL of a queue is its name."""
+
+    def become(sqs: Sqs) -> Sqs:
+        monkeypatch.setattr(events, "client", lambda service: sqs)
+        return sqs
+
+    for queue in ("notifications", "payments", "topups"):
+        monkeypatch.setenv(f"ITLC_QUEUE_{queue.upper()}", queue)
     settings.cache_clear()
-    try:
-        small = [event("notifications", "notice", "order:1", {"message": "m"}) for _ in range(12)]
-        large = [event("notifications", "notice", "order:1", {"message": "x" * 100_000}) for _ in range(5)]
-        told: list[Event] = [*small, *large]
-        assert events.send(told) == {one.id for one in told}
-    finally:
-        settings.cache_clear()
+    yield become
+    settings.cache_clear()
+
+
+def some(queue: str, number: int) -> list[Event]:
+    return [event(queue, "notice", "order:1", {"message": "m"}) for _ in range(number)]
+
+
+def test_a_batch_is_as_large_as_sqs_takes_by_number_and_by_size(become: Callable[[Sqs], Sqs]) -> None:
+    batches = become(Sqs()).batches
+    large = [event("notifications", "notice", "order:1", {"message": "x" * 100_000}) for _ in range(5)]
+    told: list[Event] = [*some("notifications", 12), *large]
+    assert events.send(told) == {one.id for one in told}
     assert [len(batch) for batch in batches] == [10, 4, 2, 1]
     assert all(sum(len(entry["MessageBody"].encode()) for entry in batch) <= 256 * 1024 for batch in batches)
     assert [entry["MessageBody"] for batch in batches for entry in batch] == [one.body() for one in told]
+
+
+REFUSAL = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessageBatch")
+GONE = EndpointConnectionError(endpoint_url="http://queues")
+
+
+def test_a_batch_that_is_refused_keeps_no_other_from_being_sent(
+    become: Callable[[Sqs], Sqs], caplog: pytest.LogCaptureFixture
+) -> None:
+    batches = become(Sqs(payments=REFUSAL)).batches
+    first, refused, unknown, last = (
+        some(queue, 2) for queue in ("notifications", "payments", "no such queue", "topups")
+    )
+    assert events.send([*first, *refused, *unknown, *last]) == {one.id for one in [*first, *last]}
+    assert len(batches) == 3
+    logged = [(getattr(record, "queue", None), record.exc_info and record.exc_info[0]) for record in caplog.records]
+    assert logged == [("payments", ClientError), ("no such queue", KeyError)]
+
+
+@pytest.mark.parametrize("failure", [GONE, StoreAway("The queue service")])
+def test_when_sqs_is_away_one_batch_waits_for_its_timeout_and_no_other(
+    become: Callable[[Sqs], Sqs], failure: Exception
+) -> None:
+    gone = become(Sqs(notifications=failure))
+    with pytest.raises(QueuesAway) as away:
+        events.send([*some("notifications", 25), *some("topups", 5)])
+    assert away.value.unsent == 30
+    assert len(gone.batches) == 1
+
+
+def test_what_was_taken_before_sqs_went_away_is_known(become: Callable[[Sqs], Sqs]) -> None:
+    going = become(Sqs(payments=GONE))
+    taken, lost, never = (some(queue, 1) for queue in ("notifications", "payments", "topups"))
+    assert events.send([*taken, *lost, *never]) == {taken[0].id}
+    assert len(going.batches) == 2
