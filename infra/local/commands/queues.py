@@ -1,5 +1,6 @@
 """`itlc queues` and `itlc redrive`: what waits, what failed for good, and how to try that again."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,11 @@ if TYPE_CHECKING:  # they take a while to import, which `itlc --help` need not w
 
 BATCH = 10
 HIDDEN_SECONDS = 60
+"""For so long a message that is being moved is given to nobody else."""
+WAIT_SECONDS = 30
+"""How long messages that others have read are waited for: longer than `itlc reconcile` keeps them out of sight."""
+LOOK_SECONDS = 1
+"""How long SQS is asked to look for messages before it says that it has none."""
 
 
 def register(app: typer.Typer) -> None:
@@ -56,9 +62,15 @@ def redrive(queue: Annotated[str, typer.Argument(help="The queue's name, as `itl
             sqs,
             deployment.dead_letter_queues[queue],
             deployment.queues[queue],
-            lambda done, of: shown.update(f"{queue}: {done} of {of} moved"),
+            lambda text: shown.update(f"{queue}: {text}"),
         )
-    say(f"{queue}: {moved} moved" if moved else f"{queue}: there are no dead letters")
+    _, hidden = count(sqs, deployment.dead_letter_queues[queue])
+    say(f"{queue}: {moved} moved" if moved or hidden else f"{queue}: there are no dead letters")
+    if hidden:
+        say(
+            f"{queue}: {hidden} left, out of sight because somebody has just read them (`itlc reconcile` and "
+            "`itlc redrive` do): run it again in a minute"
+        )
 
 
 def count(sqs: Any, url: str) -> tuple[int, int]:
@@ -115,37 +127,53 @@ def _age_by_metric(endpoints: "Endpoints", url: str) -> float | None:
     return float(max(found, key=lambda point: point["Timestamp"])["Maximum"]) if found else None
 
 
-def move(sqs: Any, source: str, target: str, moved_so_far: Callable[[int, int], None] = lambda done, of: None) -> int:
+def move(sqs: Any, source: str, target: str, told: Callable[[str], None] = lambda text: None) -> int:
     """Send each message of the queue `source` to `target`, and only then delete it; returns how many.
 
-    `moved_so_far` is told after each batch how many were moved, and of how many.
+    A message that somebody has just read is out of sight: it is waited for, up to WAIT_SECONDS without any coming into
+    sight. `told` gets a word on how far it is.
 
     Cut off between the two, a message is in both, which does no harm: consumers apply it once. The attribute `reason`
     stays behind, for it was the verdict on the last try. At most as many are moved as there were at the beginning, so
-    that one which fails again at once is not moved for ever.
+    that one which fails again at once is not moved for ever. Raises StackError when `target` refuses one.
     """
-    left, _ = count(sqs, source)
+    from itlc.events import in_batches
+
+    left = sum(count(sqs, source))
     moved = 0
+    deadline = time.monotonic() + WAIT_SECONDS
     while moved < left:
-        asked = min(BATCH, left - moved)
-        got = sqs.receive_message(QueueUrl=source, MaxNumberOfMessages=asked, VisibilityTimeout=HIDDEN_SECONDS)
-        messages = got.get("Messages", [])
-        if not messages:
-            break
-        entries = [{"Id": str(n), "MessageBody": message["Body"]} for n, message in enumerate(messages)]
-        sent = sqs.send_message_batch(QueueUrl=target, Entries=entries)
-        done = [messages[int(taken["Id"])] for taken in sent.get("Successful", [])]
-        for message in done:
-            sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
-        moved += len(done)
-        moved_so_far(moved, left)
-        if len(done) < len(messages):
-            raise StackError(
-                "queues",
-                f"the queue took {moved} messages, and refused {len(messages) - len(done)}",
-                what_to_do="run it again: those that were refused are still dead letters",
-            )
+        got = sqs.receive_message(
+            QueueUrl=source,
+            MaxNumberOfMessages=min(BATCH, left - moved),
+            VisibilityTimeout=HIDDEN_SECONDS,
+            WaitTimeSeconds=LOOK_SECONDS,
+        )
+        for batch in in_batches(got.get("Messages", []), lambda message: message["Body"]):
+            moved += _move_batch(sqs, source, target, batch)
+            told(f"{moved} of {left} moved")
+            deadline = time.monotonic() + WAIT_SECONDS
+        if not got.get("Messages"):
+            there = sum(count(sqs, source))
+            if not there or time.monotonic() > deadline:
+                break
+            told(f"{moved} of {left} moved; waiting for {there} that were just read and are out of sight")
     return moved
+
+
+def _move_batch(sqs: Any, source: str, target: str, batch: list[tuple[Any, str]]) -> int:
+    entries = [{"Id": str(number), "MessageBody": body} for number, (_, body) in enumerate(batch)]
+    sent = sqs.send_message_batch(QueueUrl=target, Entries=entries)
+    done = [batch[int(taken["Id"])][0] for taken in sent.get("Successful", [])]
+    for message in done:
+        sqs.delete_message(QueueUrl=source, ReceiptHandle=message["ReceiptHandle"])
+    if len(done) < len(batch):
+        raise StackError(
+            "queues",
+            f"the queue refused {len(batch) - len(done)} of {len(batch)} messages",
+            what_to_do="run it again in a minute: those that were refused are still dead letters",
+        )
+    return len(done)
 
 
 def _deployed() -> "tuple[Endpoints, Deployment, Any]":
