@@ -20,6 +20,7 @@ AGED = {
     "inbox": ("received_at",),
     "audit": ("created_at",),
     "transfers": ("created_at",),
+    "full_escrows": ("created_at",),
     "payments": ("created_at",),
     "refunds": ("created_at",),
     "token_topups": ("created_at",),

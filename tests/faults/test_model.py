@@ -465,7 +465,11 @@ class People(RuleBasedStateMachine):
 
     @rule()
     def resume(self) -> None:
-        for database, table in (("itlc_orders", "payments"), ("itlc_orders", "refunds"), ("itlc_users", "transfers")):
+        for database, table in (
+            ("itlc_orders", "payments"),
+            ("itlc_orders", "refunds"),
+            ("itlc_users", "full_escrows"),
+        ):
             self._age(database, table)
         assert run_scheduled("resume_payments")["left"] == 0
 

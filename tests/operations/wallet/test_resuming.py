@@ -44,7 +44,7 @@ def lose_every_message(stores: Stores) -> dict[str, Any]:
     old = "now() - interval '3 minutes'"
     stores.rows("itlc_orders", f"UPDATE payments SET created_at = {old}")
     stores.rows("itlc_orders", f"UPDATE refunds SET created_at = {old}")
-    stores.rows("itlc_users", f"UPDATE transfers SET created_at = {old}")
+    stores.rows("itlc_users", f"UPDATE full_escrows SET created_at = {old}")
     return said(stores)
 
 

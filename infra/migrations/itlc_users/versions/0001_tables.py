@@ -128,6 +128,13 @@ def upgrade() -> None:
     )
     op.create_index("transfers_order", "transfers", ["order_id"], unique=False)
     op.create_table(
+        "full_escrows",
+        sa.Column("account", sa.String(length=96), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("account"),
+    )
+    op.create_index("full_escrows_oldest", "full_escrows", ["created_at", "account"], unique=False)
+    op.create_table(
         "users",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
@@ -161,12 +168,14 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("event_id", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"],
             ["users.id"],
         ),
         sa.PrimaryKeyConstraint("hash"),
     )
+    op.create_index("password_resets_event", "password_resets", ["event_id"], unique=True)
     op.create_index("password_resets_expiry", "password_resets", ["expires_at"], unique=False)
     op.create_index("password_resets_user", "password_resets", ["user_id"], unique=False)
     op.create_table(

@@ -26,15 +26,20 @@ def transfer(db: Connection, *moves: Move) -> list[Row[Any]]:
     balances = {user_id: int(row.tokens) for user_id, row in holders.items()}
     made = repository.transfers_made(db, [move.id for move in moves])  # after locking: who came first has committed
     held = repository.held_in(db, [move.debit.name for move in moves if move.debit.is_escrow])
-    rows = []
+    new = []
     for move in moves:
         if move.id not in made:
             made[move.id] = _make(db, move, balances, held)
-        rows.append(made[move.id])
+            new.append(move)
+    repository.note_escrows(
+        db,
+        filled=[move.credit.name for move in new if move.credit.is_escrow],
+        emptied=[move.debit.name for move in new if move.debit.is_escrow],
+    )
     for user_id, tokens in balances.items():
         if tokens != holders[user_id].tokens:
             repository.set_balance(db, user_id, tokens)
-    return rows
+    return [made[move.id] for move in moves]
 
 
 def already_made(db: Connection, *moves: Move) -> bool:

@@ -10,12 +10,12 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, union_all, update
+from sqlalchemy import Connection, Row, delete, func, insert, or_, select, union_all, update
 
 from itlc.accounts.tables import users
 from itlc.paging import Found, PageQuery, cut
 from itlc.stores.keyset import keyset
-from itlc.wallet.tables import payment_orders, payments, refunds, token_topups, transfers
+from itlc.wallet.tables import full_escrows, payment_orders, payments, refunds, token_topups, transfers
 
 # The ledger
 
@@ -57,6 +57,14 @@ def held_in(db: Connection, escrows: Collection[str]) -> dict[str, int]:
         return {}
     filled = select(transfers.c.credit_account, transfers.c.tokens).where(transfers.c.credit_account.in_(escrows))
     return {row.credit_account: row.tokens for row in db.execute(filled)}
+
+
+def note_escrows(db: Connection, *, filled: Sequence[str], emptied: Sequence[str]) -> None:
+    """Note which escrows, by their names, hold tokens from now on, and which no longer do."""
+    if filled:
+        db.execute(insert(full_escrows).values([{"account": account} for account in filled]))
+    if emptied:
+        db.execute(delete(full_escrows).where(full_escrows.c.account.in_(emptied)))
 
 
 def transfers_of_user(db: Connection, user_id: int, query: PageQuery) -> Found[Row[Any]]:

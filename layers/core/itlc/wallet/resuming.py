@@ -96,7 +96,7 @@ def _escrows(after: Position | None) -> Batch:
     with postgres.users.read() as db:
         full = unfinished.full_escrows(db, LEFT_AFTER, after, BATCH)
     with postgres.orders.read() as db:
-        emptied = [(escrow, _emptied_by(db, escrow.credit_account)) for escrow in full]
+        emptied = [(escrow, _emptied_by(db, escrow.account)) for escrow in full]
     again: dict[str, Event] = {}  # by id, for one event empties the escrows of all of a provider's orders
     left = 0
     with postgres.users.read() as db:
@@ -106,12 +106,12 @@ def _escrows(after: Position | None) -> Batch:
             event, user_id = found
             if event is None or not _has_room(db, user_id, event):
                 left += 1
-                account = {"account": escrow.credit_account}
+                account = {"account": escrow.account}
                 telemetry.logger("resume_payments").warning("tokens stay in escrow", extra=account)
             else:
                 again[event.id] = event
     _emit_again(postgres.orders, again.values())
-    return len(again), left, ((full[-1].sequence,) if len(full) == BATCH else None)
+    return len(again), left, ((full[-1].created_at, full[-1].account) if len(full) == BATCH else None)
 
 
 def _emptied_by(db: Connection, account: str) -> tuple[Event | None, int] | None:

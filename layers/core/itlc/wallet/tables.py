@@ -69,6 +69,15 @@ Index(
     postgresql_where=text("debit_account LIKE 'escrow:%'"),
 )
 
+# The escrows that hold tokens at this moment, kept in the ledger's transactions: few, where the ledger is long.
+full_escrows = Table(
+    "full_escrows",
+    postgres.users.metadata,
+    Column("account", String(96), primary_key=True),
+    created_at(),
+    Index("full_escrows_oldest", "created_at", "account"),
+)
+
 
 def _key_columns() -> tuple[Column[str], ...]:
     """The idempotency key of the request that began it: whoever settles it gives that request its answer."""

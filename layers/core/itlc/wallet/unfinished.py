@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, exists, func, select, tuple_
+from sqlalchemy import Connection, Row, Table, func, select, tuple_
 
 from itlc.paging import Position
-from itlc.wallet.tables import payments, refunds, transfers
+from itlc.wallet import tables
+from itlc.wallet.tables import payments, refunds
 
 
 def payments_under_way(db: Connection, older_than: timedelta, after: Position | None, limit: int) -> Sequence[Row[Any]]:
@@ -24,17 +25,13 @@ def refunds_under_way(db: Connection, older_than: timedelta, after: Position | N
 
 
 def full_escrows(db: Connection, older_than: timedelta, after: Position | None, limit: int) -> Sequence[Row[Any]]:
-    """Up to `limit` transfers into escrows that have been full for longer than that, oldest first, from the position
-    (`sequence`) on."""
-    emptied = transfers.alias("emptied")
-    full = select(transfers).where(
-        transfers.c.credit_account.like("escrow:%"),
-        transfers.c.created_at < func.now() - older_than,
-        ~exists().where(emptied.c.debit_account == transfers.c.credit_account),
-    )
+    """Up to `limit` escrows that have been full for longer than that, oldest first, from the position (`created_at`,
+    `account`) on."""
+    place = (tables.full_escrows.c.created_at, tables.full_escrows.c.account)
+    full = select(tables.full_escrows).where(tables.full_escrows.c.created_at < func.now() - older_than)
     if after is not None:
-        full = full.where(transfers.c.sequence > after[0])
-    return db.execute(full.order_by(transfers.c.sequence).limit(limit)).all()
+        full = full.where(tuple_(*place) > tuple_(*after))
+    return db.execute(full.order_by(*place).limit(limit)).all()
 
 
 def payment(db: Connection, payment_id: uuid.UUID) -> Row[Any] | None:
