@@ -1,7 +1,7 @@
 """Send the mails that wait in the queue `emails`.
 
 No transaction is held while SES works: the token's hash is stored before, and that the mail went out is noted after
-it. Cut off between, the next attempt sends another token.
+it. Cut off between, the next attempt sends another token, in the place of the first.
 """
 
 from itlc import events

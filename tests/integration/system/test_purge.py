@@ -108,8 +108,8 @@ def test_sessions_and_resets_go_a_day_after_their_end(stores: Stores) -> None:
     for name, expires, used in (("used", "1 hour", "-2 days"), ("over", "-2 days", None), ("open", "1 hour", None)):
         stores.rows(
             "itlc_users",
-            "INSERT INTO password_resets (hash, user_id, expires_at, used_at) VALUES "
-            "(:name, 1, now() + CAST(:expires AS interval), now() + CAST(:used AS interval))",
+            "INSERT INTO password_resets (hash, user_id, event_id, expires_at, used_at) VALUES "
+            "(:name, 1, gen_random_uuid(), now() + CAST(:expires AS interval), now() + CAST(:used AS interval))",
             name=name,
             expires=expires,
             used=used,

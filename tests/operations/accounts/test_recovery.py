@@ -2,6 +2,7 @@
 
 import pytest
 from itlc.accounts.model import MOST_OPEN_RESETS
+from itlc.errors import StoreAway
 from itlc.stores import outbox
 
 from tests.support.calling import deliver, nobody
@@ -99,6 +100,52 @@ def test_a_mail_that_ses_did_not_take_is_tried_again(
     assert aws.client("ses") is not nowhere
     assert deliver("send_email", body) == []
     assert nobody.call("reset_password", {"new_password": NEW}, token=mailbox.reset_token(ADA)).status == 204
+
+
+def test_however_often_ses_was_away_the_mail_goes_out_when_it_is_back(
+    stores: Stores, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from itlc.accounts import mails
+    from itlc.events import event
+
+    person("Ada")
+    waiting = [event("emails", "password_reset", "password_reset", {"email": ADA}).body() for _ in range(2)]
+
+    def away(mail: mails.Mail) -> None:
+        raise StoreAway("SES")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mails, "send", away)
+        for _ in range(MOST_OPEN_RESETS + 1):
+            assert deliver("send_email", waiting[0]) == ["message-0"]
+    assert len(stores.rows("itlc_users", "SELECT * FROM password_resets")) == 1
+    assert deliver("send_email", *waiting) == []
+    assert len(mailbox.mails(ADA)) == 2
+    assert deliver("send_email", *waiting) == []
+    assert len(mailbox.mails(ADA)) == 2
+    assert nobody.call("reset_password", {"new_password": NEW}, token=mailbox.reset_token(ADA)).status == 204
+
+
+def test_what_a_new_password_made_void_is_not_mailed_again(
+    stores: Stores, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from itlc.events import event
+    from itlc.stores import inbox
+
+    person("Ada")
+    body = event("emails", "password_reset", "password_reset", {"email": ADA}).body()
+
+    def cut_off(*_: object) -> bool:
+        raise StoreAway("itlc_users")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inbox, "first_time", cut_off)  # the mail is out, and nobody notes it
+        assert deliver("send_email", body) == ["message-0"]
+    token = mailbox.reset_token(ADA)
+    assert nobody.call("reset_password", {"new_password": NEW}, token=token).status == 204
+    assert deliver("send_email", body) == []
+    assert len(mailbox.mails(ADA)) == 1
+    assert nobody.call("reset_password", {"new_password": NEW}, token=token).status == 404
 
 
 def test_a_mailbox_cannot_be_flooded(stores: Stores, mailbox: Mailbox) -> None:

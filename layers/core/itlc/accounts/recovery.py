@@ -50,14 +50,19 @@ def address_in(event: events.Event) -> str:
 
 def prepare_mail(db: Connection, consumer: str, event: events.Event) -> Mail | None:
     """The mail with a new reset token, whose hash is stored; None when there is nobody to send it to, or it was sent
-    before, or the user has had as many tokens as can be open at once."""
+    before, or the event's token was used or made void, or as many tokens of other events are open as may be at once.
+
+    The event has one reset, whose token each attempt replaces: however often SES was away, no attempt takes the room of
+    the next."""
     user = repository.user_by_email(db, address_in(event))
     if user is None or inbox.applied(db, consumer, event):
         return None
-    if repository.open_resets(db, user.id) >= MOST_OPEN_RESETS:
+    if repository.open_resets(db, user.id, besides=event.id) >= MOST_OPEN_RESETS:
         return None
     token = new_secret()
-    repository.add_reset(db, user.id, hash_of(token), timedelta(minutes=settings().reset_minutes))
+    lasting = timedelta(minutes=settings().reset_minutes)
+    if not repository.put_reset(db, user.id, event.id, hash_of(token), lasting):
+        return None
     return reset_mail(user.email, user.name, token)
 
 

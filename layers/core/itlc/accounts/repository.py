@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, cast, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from itlc.accounts.tables import erasures, known_addresses, password_resets, refresh_tokens, sessions, users
 
@@ -115,14 +116,20 @@ def spend_refresh_token(db: Connection, hash: str) -> None:
     db.execute(update(refresh_tokens).where(refresh_tokens.c.hash == hash).values(spent_at=func.now()))
 
 
-def add_reset(db: Connection, user_id: int, hash: str, lasting: timedelta) -> None:
-    """A password reset that may be used for so long."""
-    db.execute(insert(password_resets).values(hash=hash, user_id=user_id, expires_at=func.now() + lasting))
+def put_reset(db: Connection, user_id: int, event_id: str, hash: str, lasting: timedelta) -> bool:
+    """A password reset that may be used for so long, in the place of the event's earlier one. False where that one
+    was used, or made void: then there is no other."""
+    row = {"hash": hash, "expires_at": func.now() + lasting}
+    put = upsert(password_resets).values(**row, user_id=user_id, event_id=uuid.UUID(event_id))
+    unused = password_resets.c.used_at.is_(None)
+    put = put.on_conflict_do_update(index_elements=["event_id"], set_=row, where=unused)
+    return db.execute(put).rowcount == 1
 
 
-def open_resets(db: Connection, user_id: int) -> int:
-    """How many password resets of a user may still be used."""
-    theirs = select(func.count()).select_from(password_resets).where(password_resets.c.user_id == user_id, *_USABLE)
+def open_resets(db: Connection, user_id: int, *, besides: str) -> int:
+    """How many password resets of a user may still be used, that of the event `besides` left out."""
+    others = (password_resets.c.user_id == user_id, password_resets.c.event_id != uuid.UUID(besides))
+    theirs = select(func.count()).select_from(password_resets).where(*others, *_USABLE)
     return int(db.execute(theirs).scalar_one())
 
 

@@ -58,8 +58,10 @@ password_resets = Table(
     created_at(),
     Column("expires_at", TIMESTAMP, nullable=False),
     Column("used_at", TIMESTAMP),
+    Column("event_id", Uuid, nullable=False),
     Index("password_resets_user", "user_id"),
     Index("password_resets_expiry", "expires_at"),
+    Index("password_resets_event", "event_id", unique=True),
 )
 
 # What the job that erases somebody still has to know of them, until it is done everywhere.
