@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 MAX_ID = 2**31 - 1
 MAX_AMOUNT = Decimal("1000000000")
+MAX_EMAIL = 254
 
 _BIDI = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069"}
 
@@ -90,6 +91,9 @@ def _email(text: str) -> str:
     text = text.strip()
     if not _EMAIL.fullmatch(text) or ".." in text or text.startswith(".") or ".@" in text:
         raise ValueError("must be an e-mail address such as ada@example.org")
+    lower = text.lower()  # as it is compared and sent on: in lower case, "İ" is two characters
+    if len(lower) > MAX_EMAIL or not _EMAIL.fullmatch(lower):
+        raise ValueError("must be an e-mail address that is not too long in lower case, in which İ is two characters")
     return text
 
 
@@ -99,7 +103,7 @@ Email = Annotated[
     AfterValidator(_clean),
     AfterValidator(_email),
     Field(
-        max_length=254,
+        max_length=MAX_EMAIL,
         description="An e-mail address, kept as written, compared without regard to case.",
         examples=["ada@example.org"],
         json_schema_extra={"format": "email"},

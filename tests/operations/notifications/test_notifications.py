@@ -82,6 +82,13 @@ def test_whoever_acts_is_not_told_even_by_address(stores: Stores) -> None:
     assert told(stores) == [(2, "Hello.")]
 
 
+@pytest.mark.parametrize("bad", ["İ".lower() * 33 + "@example.org", "nobody", "nul\0@example.org", ""])
+def test_what_is_no_address_keeps_nobody_else_from_being_told(stores: Stores, bad: str) -> None:
+    tell(2, emails=[bad, "ada@example.org"])
+    assert told(stores) == [(1, "Hello."), (2, "Hello.")]
+    assert dead_letters("notifications") == []
+
+
 def test_the_erased_are_passed_over(stores: Stores) -> None:
     stores.rows("itlc_users", "UPDATE users SET erased_at = now() WHERE id = 1")
     tell(1, 2, emails=["ada@example.org"])
@@ -122,7 +129,7 @@ def changed(**fields: Any) -> str:
         (changed(payload={"message": "nul\0"}), "the notice is malformed: message"),
         (changed(payload={"user_ids": ["1"]}), "the notice is malformed: user_ids.0"),
         (changed(payload={"user_ids": [2**31]}), "the notice is malformed: user_ids.0"),
-        (changed(payload={"emails": ["nobody"]}), "the notice is malformed: emails.0"),
+        (changed(payload={"emails": [7]}), "the notice is malformed: emails.0"),
         (changed(payload={"urgent": True}), "the notice is malformed: urgent"),
         (changed(payload={"user_ids": [1, 77]}), "there never was a user 77"),
     ],

@@ -103,6 +103,7 @@ def test_plans_of_different_orders_do_not_touch(order_id: int) -> None:
         ([step(1), step(1000)], "1.step_number", "no step 1000"),
         ([step(1, hours=0)], "0.duration_hours", "greater than 0"),
         ([step(1, tell=("nobody",))], "0.notified_personnel.0", "e-mail address"),
+        ([step(1, tell=(f"{'İ' * 33}@example.org",))], "0.notified_personnel.0", "lower case"),
         ([step(1, description=" ")], "0.description", "blank"),
         ([step(1, color="red")], "0.color", "not a field"),
         ([{"step_number": 1}], "0.description", "required"),

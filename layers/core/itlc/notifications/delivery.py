@@ -3,15 +3,22 @@
 A module of its own, for it asks `itlc_users` who is behind an address, which the other operations do without.
 """
 
-from pydantic import ValidationError
+import logging
+
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection
 
 from itlc.accounts.service import user_exists, user_ids_by_email, was_user
 from itlc.errors import Poison
 from itlc.events import Event
+from itlc.fields import Email
 from itlc.notifications import repository
 from itlc.notifications.schemas import Notice
 from itlc.stores.inbox import first_time
+
+ADDRESS: TypeAdapter[str] = TypeAdapter(Email)
+
+log = logging.getLogger(__name__)
 
 
 def read_notice(event: Event) -> Notice:
@@ -29,16 +36,27 @@ def read_notice(event: Event) -> Notice:
 def recipients(notice: Notice) -> list[int]:
     """The users to tell, each once, whoever acted left out, and those whose account was erased too. Asks `itlc_users`.
 
-    An address that belongs to nobody is passed over (personnel need no account). Raises Poison when a user named by
-    id never was.
+    An address that belongs to nobody is passed over (personnel need no account), and what is no address too. Raises
+    Poison when a user named by id never was.
     """
-    found = set(user_ids_by_email(notice.emails).values()) if notice.emails else set()
+    addresses = [text for text in notice.emails if _is_address(text)]
+    if len(addresses) < len(notice.emails):
+        log.error("a notice names what is no address", extra={"addresses": len(notice.emails) - len(addresses)})
+    found = set(user_ids_by_email(addresses).values())
     for user_id in set(notice.user_ids) - found:
         if user_exists(user_id):
             found.add(user_id)
         elif not was_user(user_id):
             raise Poison(f"there never was a user {user_id}")
     return sorted(found - {notice.actor_id})
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ADDRESS.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def deliver(db: Connection, event: Event, notice: Notice, user_ids: list[int]) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from itlc.fields import Email, Id, Input, LongText, Moment, View
+from itlc.fields import Id, Input, LongText, Moment, View
 from itlc.paging import PageQuery
 
 
@@ -13,7 +13,8 @@ class Notice(BaseModel):
 
     message: LongText
     user_ids: list[Id]
-    emails: list[Email]
+    emails: list[str]
+    """Whatever text the personnel were given as: one that is no address keeps nobody else from being told."""
     actor_id: Id | None
 
 
