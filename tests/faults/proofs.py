@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 from itlc.access import Caller
-from itlc.bids.service import take_bid
+from itlc.bids.service import reject_bid, take_bid
 from itlc.errors import InsufficientTokens, StoreAway
 from itlc.idempotency import Key
 from itlc.orders import repository as orders
@@ -51,7 +51,7 @@ def _market(stores: Stores) -> tuple[As, As]:
     return ada, bob
 
 
-def _ask(who: As, operation: str, body: object, key: str, ids: dict[str, Any]) -> int:
+def _ask(who: As, operation: str, body: object, key: str | None, ids: dict[str, Any]) -> int:
     return who.call(operation, body, key=key, **ids).status
 
 
@@ -145,15 +145,19 @@ def while_it_is_open(
 def an_order_is_paid_once_whoever_asks(stores: Stores) -> None:
     ada, bob = _market(stores)
     order_id = order_in("completed", ada, bob)
-    caller = Caller(ada.user_id)
+    second = (ada, "pay_order", None, "second", {"order_id": order_id})
+    assert while_it_is_open(stores, postgres.orders, _begin_to_pay(ada, order_id), _ask, *second) == 409
+    assert stores.rows("itlc_orders", "SELECT status FROM payments") == [{"status": "paying"}]
+
+
+def _begin_to_pay(who: As, order_id: int) -> Callable[[Connection], None]:
+    caller = Caller(who.user_id)
 
     def begin(db: Connection) -> None:
         key = Key(caller.name, "pay_order", "first", "-")
         payments.begin_payment(db, orders.orders_for_change(db, [order_id]), caller=caller, key=key)
 
-    second = (ada, "pay_order", None, "second", {"order_id": order_id})
-    assert while_it_is_open(stores, postgres.orders, begin, _ask, *second) == 409
-    assert stores.rows("itlc_orders", "SELECT status FROM payments") == [{"status": "paying"}]
+    return begin
 
 
 def a_key_that_is_worked_on_is_refused(stores: Stores) -> None:
@@ -161,6 +165,8 @@ def a_key_that_is_worked_on_is_refused(stores: Stores) -> None:
     key = Key(f"user:{ada.user_id}", "top_up", "k", "-")
     second: tuple[Any, ...] = (ada, "top_up", {"amount": 7}, "k", {})
     assert while_it_is_open(stores, postgres.tokens, lambda db: postgres.keys.claim(db, key), _ask, *second) == 409
+    assert stores.rows("itlc_tokens", "SELECT * FROM idempotency_keys") == [], "nobody's answer, so it is not kept"
+    assert ada.call("top_up", {"amount": 7}, key="k").status == 202
 
 
 def two_pay_from_one_balance(stores: Stores) -> None:
@@ -202,6 +208,24 @@ def a_bid_is_taken_once(stores: Stores) -> None:
     taken = partial(take_bid, bid_id=bid_id, caller=Caller(bob.user_id))
     assert while_it_is_open(stores, postgres.orders, taken, _ask, *second) == 409
     assert len(stores.rows("itlc_orders", "SELECT id FROM orders")) == 1
+
+
+def a_bid_that_is_just_answered_does_not_expire(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    bid_id = open_bid(ada, service_of(bob))
+    stores.rows("itlc_orders", "UPDATE bidding SET created_at = now() - interval '40 days'")
+    rejected = partial(reject_bid, bid_id=bid_id, caller=Caller(bob.user_id))
+    assert while_it_is_open(stores, postgres.orders, rejected, run_scheduled, "expire_bids") == {"expired": 0}
+    assert stores.rows("itlc_orders", "SELECT status FROM bidding") == [{"status": "rejected"}]
+
+
+def an_order_that_is_just_paid_is_not_waived(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    order_id = order_in("completed", ada, bob)
+    second = (bob, "erase_me", None, None, {})
+    assert while_it_is_open(stores, postgres.orders, _begin_to_pay(ada, order_id), _ask, *second) == 409
+    assert stores.rows("itlc_orders", "SELECT status FROM orders") == [{"status": "paying"}]
+    assert stores.rows("itlc_orders", "SELECT * FROM closed_accounts") == []
 
 
 def no_more_is_given_back_than_was_paid(stores: Stores) -> None:

@@ -100,6 +100,15 @@ MUTANTS = (
         proofs.a_key_that_is_worked_on_is_refused,
     ),
     Mutant(
+        "that a request is still running is kept as its answer",
+        "itlc.operation:Operation._once",
+        """        except (StillRunning, KeyReused):
+            raise
+""",
+        "",
+        proofs.a_key_that_is_worked_on_is_refused,
+    ),
+    Mutant(
         "nobody locks the order that is paid",
         "itlc.orders.repository:order_for_change",
         ".with_for_update(key_share=True)",
@@ -112,6 +121,20 @@ MUTANTS = (
         ".with_for_update(key_share=True)",
         "",
         proofs.a_bid_is_taken_once,
+    ),
+    Mutant(
+        "nobody locks the bids that expire",
+        "itlc.bids.repository:expire",
+        ".with_for_update(key_share=True, skip_locked=True)",
+        "",
+        proofs.a_bid_that_is_just_answered_does_not_expire,
+    ),
+    Mutant(
+        "nobody locks the orders of an account that is closed",
+        "itlc.orders.repository:orders_of_party_for_change",
+        ".with_for_update(key_share=True)",
+        "",
+        proofs.an_order_that_is_just_paid_is_not_waived,
     ),
     Mutant(
         "nobody locks the balances",
