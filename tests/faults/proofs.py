@@ -222,7 +222,7 @@ def a_bid_that_is_just_answered_does_not_expire(stores: Stores) -> None:
 def an_order_that_is_just_paid_is_not_waived(stores: Stores) -> None:
     ada, bob = _market(stores)
     order_id = order_in("completed", ada, bob)
-    second = (bob, "erase_me", None, None, {})
+    second: tuple[Any, ...] = (bob, "erase_me", None, None, {})
     assert while_it_is_open(stores, postgres.orders, _begin_to_pay(ada, order_id), _ask, *second) == 409
     assert stores.rows("itlc_orders", "SELECT status FROM orders") == [{"status": "paying"}]
     assert stores.rows("itlc_orders", "SELECT * FROM closed_accounts") == []

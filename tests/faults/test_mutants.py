@@ -174,8 +174,8 @@ MUTANTS = (
     Mutant(
         "a top-up that expired is credited later",
         "itlc.wallet.topups:close",
-        "inbox.first_time(db, CONSUMER, asked)",
-        "pass",
+        "if not inbox.first_time(db, CONSUMER, asked):",
+        "if False:",
         proofs.a_top_up_that_expired_is_not_credited,
     ),
     Mutant(
