@@ -1,0 +1,301 @@
+"""Reconciliation: each clause of its queries by itself. One thing is damaged that this clause alone can see; the
+invariant reports that row, and no other invariant reports any."""
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from itlc.stores import mongo
+
+from tests.operations.system.test_reconciliation_messages import key_of
+from tests.operations.system.world import LONG_AGO, World
+from tests.support.calling import As, nobody
+from tests.support.kept import Kept
+from tests.support.market import member, open_bid, order_in, provider_of, service_of
+from tests.support.money import give, holder
+from tests.support.queues import drain
+
+NOT_THERE = 4711
+UNANSWERED = "status = NULL, headers = NULL, body = NULL"
+
+
+@pytest.fixture(scope="module")
+def played_world(played_world: World) -> World:
+    """The world in which, besides, one request with a key was made of each kind that creates something."""
+
+    def asked(who: As, operation: str, body: Any = None, **ids: Any) -> Any:
+        answer = who.call(operation, body, key="k", **ids)
+        assert answer.status == 201, answer.text
+        return answer.json.get("id")
+
+    ada, cleo = played_world.ada, holder("Cleo")
+    asked(nobody, "register_user", {"name": "Dan", "email": "dan@example.org", "password": "quite a long one"})
+    asked(cleo, "become_provider", {"name": "Cleo's gardens"})
+    service_id = asked(cleo, "publish_service", {"name": "Gardening", "description": "Roses."})
+    bid_id = asked(ada, "place_bid", {"amount": "25.00"}, service_id=service_id)
+    order_id = asked(cleo, "make_order", bid_id=bid_id)
+    assert cleo.call("check_in", {"status": "started"}, order_id=order_id).status == 201
+    asked(cleo, "check_in", {"status": "completed"}, order_id=order_id)
+    asked(ada, "pay_order", order_id=order_id)
+    drain()
+    played_world.as_it_was = Kept(played_world.stores)
+    return played_world
+
+
+# Orders and their payments
+
+
+def add_payment(world: World, status: str, *, order_id: int | None = None, tokens: int = 15, key: str = "none") -> str:
+    """The id of a payment of Ada's to Bob that nobody asked for: of one order, or of none."""
+    payment_id = str(uuid.uuid4())
+    world.sql(
+        "itlc_orders",
+        "INSERT INTO payments (id, customer_id, tokens, rate, status, key_caller, key_operation, key, key_fingerprint) "
+        "VALUES (:id, :ada, :tokens, 1, :status, :caller, 'pay_order', :key, 'f')",
+        id=payment_id,
+        ada=world.ada.user_id,
+        tokens=tokens,
+        status=status,
+        caller=f"user:{world.ada.user_id}",
+        key=key,
+    )
+    if order_id is not None:
+        world.sql(
+            "itlc_orders",
+            "INSERT INTO payment_orders (payment_id, order_id, tokens, provider_user_id) "
+            "VALUES (:id, :order_id, :tokens, :bob)",
+            id=payment_id,
+            order_id=order_id,
+            tokens=tokens,
+            bob=world.bob.user_id,
+        )
+    return payment_id
+
+
+def test_a_payment_that_is_not_the_sum_of_its_orders(world: World) -> None:
+    (payment,) = world.sql(
+        "itlc_orders",
+        "UPDATE payments SET tokens = payments.tokens + 1 FROM payment_orders po "
+        "WHERE po.payment_id = payments.id AND po.order_id = :id RETURNING payments.id",
+        id=world.paid,
+    )
+    assert world.broken() == {"paid_order_has_one_payment": [f"payment:{payment['id']}"]}
+
+
+def test_a_payment_of_no_orders(world: World) -> None:
+    payment_id = add_payment(world, "settled")
+    assert world.broken() == {"paid_order_has_one_payment": [f"payment:{payment_id}"]}
+
+
+def test_an_order_that_is_being_paid_by_no_payment(world: World) -> None:
+    world.sql("itlc_orders", "UPDATE orders SET status = 'paying' WHERE id = :id", id=world.open)
+    assert world.broken() == {"paid_order_has_one_payment": [f"order:{world.open}"]}
+
+
+def test_a_payment_that_is_being_made_of_an_order_that_is_not_being_paid(world: World) -> None:
+    add_payment(world, "paying", order_id=world.open)
+    assert world.broken() == {"paid_order_has_one_payment": [f"order:{world.open}"]}
+
+
+@pytest.mark.parametrize(("of_order", "of_bid"), [("user_id", "bidder_id"), ("provider_user_id", "provider_user_id")])
+def test_a_paid_order_of_another_party_than_its_payment(world: World, of_order: str, of_bid: str) -> None:
+    root = world.admin.user_id
+    world.sql("itlc_orders", f"UPDATE orders SET {of_order} = :root WHERE id = :id", root=root, id=world.paid)
+    world.sql("itlc_orders", f"UPDATE bidding SET {of_bid} = :root WHERE order_id = :id", root=root, id=world.paid)
+    assert world.broken() == {"paid_order_has_one_payment": [f"order:{world.paid}"]}
+
+
+# Bids and their orders
+
+
+@pytest.mark.parametrize(
+    "change", ["bidder_id = 4711", "provider_user_id = 4711", "service_id = 4711", "project_id = repeat('0', 24)"]
+)
+def test_a_bid_that_says_something_else_than_its_order(world: World, change: str) -> None:
+    (bid,) = world.sql("itlc_orders", f"UPDATE bidding SET {change} WHERE order_id = :id RETURNING id", id=world.paid)
+    assert world.broken() == {"won_bid_has_its_order": [f"bid:{bid['id']}"]}
+
+
+# What lives on of who was erased
+
+
+def tokens(world: World, eve: As) -> str:
+    assert eve.user_id is not None
+    give(eve.user_id, 5)
+    return f"user:{eve.user_id}"
+
+
+def provider(world: World, eve: As) -> str:
+    return f"provider:{provider_of(eve)}"
+
+
+def service(world: World, eve: As) -> str:
+    service_id = service_of(eve)
+    world.sql("itlc_api", "UPDATE providers SET erased_at = now() WHERE user_id = :id", id=eve.user_id)
+    return f"service:{service_id}"
+
+
+def bid_made(world: World, eve: As) -> str:
+    return f"bid:{open_bid(eve, service_of(world.bob))}"
+
+
+def bid_received(world: World, eve: As) -> str:
+    bid_id = open_bid(world.ada, service_of(world.bob))
+    world.sql("itlc_orders", "UPDATE bidding SET provider_user_id = :eve WHERE id = :id", eve=eve.user_id, id=bid_id)
+    return f"bid:{bid_id}"
+
+
+def order_made(world: World, eve: As) -> str:
+    return f"order:{order_in('created', eve, world.bob)}"
+
+
+def order_received(world: World, eve: As) -> str:
+    values = {"eve": eve.user_id, "id": world.open}
+    world.sql("itlc_orders", "UPDATE orders SET provider_user_id = :eve WHERE id = :id", **values)
+    world.sql("itlc_orders", "UPDATE bidding SET provider_user_id = :eve WHERE order_id = :id", **values)
+    return f"order:{world.open}"
+
+
+def order_completed(world: World, eve: As) -> str:
+    return f"order:{order_in('completed', eve, world.bob)}"
+
+
+def order_being_paid(world: World, eve: As) -> str:
+    order_id = order_in("paying", eve, world.bob, "15.00")
+    payment_id = add_payment(world, "paying", order_id=order_id)
+    world.sql("itlc_orders", "UPDATE payments SET customer_id = :eve WHERE id = :id", eve=eve.user_id, id=payment_id)
+    return f"order:{order_id}"
+
+
+def topup(world: World, eve: As) -> str:
+    (row,) = world.sql(
+        "itlc_tokens",
+        "INSERT INTO token_topups (user_id, amount, made_by) VALUES (:e, 3, :e) RETURNING id",
+        e=eve.user_id,
+    )
+    return f"topup:{row['id']}"
+
+
+def add_document(world: World, collection: str, eve: As, **fields: Any) -> Any:
+    """The id of a new document of Eve's."""
+    document = {"user_id": eve.user_id, "created_at": mongo.now(), **fields}
+    return world.stores.mongo["itlc_pbfr"][collection].insert_one(document).inserted_id
+
+
+def blog(world: World, eve: As) -> str:
+    return f"blog:{add_document(world, 'blogs', eve, title='a', content='b', author='Eve')}"
+
+
+def faq(world: World, eve: As) -> str:
+    return f"faq:{add_document(world, 'faqs', eve, question='a', answer='b')}"
+
+
+def review(world: World, eve: As) -> str:
+    return f"review:{add_document(world, 'reviews', eve, review='a')}"
+
+
+def rating_in_words(world: World, eve: As) -> str:
+    return f"rating:{add_document(world, 'ratings', eve, rating=4, review='a', order_id=NOT_THERE)}"
+
+
+def rating_without_words(world: World, eve: As) -> None:
+    """The one thing that may stay: it names nobody, and the service's mean needs it."""
+    add_document(world, "ratings", eve, rating=4, review=None, order_id=NOT_THERE)
+
+
+@pytest.mark.parametrize(
+    "living",
+    [
+        *(tokens, provider, service, bid_made, bid_received),
+        *(order_made, order_received, order_completed, order_being_paid, topup),
+        *(blog, faq, review, rating_in_words, rating_without_words),
+    ],
+    ids=lambda living: living.__name__,
+)
+def test_what_lives_on_of_who_was_erased(world: World, living: Callable[[World, As], str | None]) -> None:
+    eve = member("Eve")
+    name = living(world, eve)
+    world.sql("itlc_users", f"UPDATE users SET erased_at = {LONG_AGO} WHERE id = :id", id=eve.user_id)
+    assert world.broken() == ({"nothing_refers_to_erased": [name]} if name else {})
+
+
+# Versions
+
+
+def test_a_version_that_was_given_twice(world: World) -> None:
+    """As many versions as from the first to the last: only that two of them are the same tells."""
+    world.sql(
+        "itlc_orders", "UPDATE outbox SET aggregate_version = 1 WHERE queue = 'projects' AND aggregate_version = 2"
+    )
+    assert world.broken() == {"versions_have_no_gaps": [f"project:{world.project}"]}
+
+
+# Kept answers
+
+
+def key_with(world: World, database: str, change: str, operation: str, key: str = "k") -> str:
+    """Change the key of a request; returns how it is named."""
+    (row,) = world.sql(
+        database,
+        f"UPDATE idempotency_keys SET {change} WHERE operation = :operation AND key = :key RETURNING caller",
+        operation=operation,
+        key=key,
+    )
+    return f"key:{json.dumps([row['caller'], operation, key])}"
+
+
+@pytest.mark.parametrize(
+    ("database", "operation", "key"),
+    [
+        ("itlc_users", "register_user", "k"),
+        ("itlc_api", "become_provider", "k"),
+        ("itlc_api", "publish_service", "k"),
+        ("itlc_orders", "place_bid", "k"),
+        ("itlc_orders", "make_order", "k"),
+        ("itlc_orders", "check_in", "k"),
+        ("itlc_orders", "refund_order", "r1"),
+    ],
+)
+def test_an_answer_that_tells_of_what_is_not_there(world: World, database: str, operation: str, key: str) -> None:
+    name = key_with(world, database, f"body = jsonb_set(body::jsonb, '{{id}}', '{NOT_THERE}')::text", operation, key)
+    assert world.broken() == {"finished_key_has_its_answer": [name]}
+
+
+@pytest.mark.parametrize(("operation", "key"), [("pay_order", "k"), ("pay_project", "p")])
+def test_an_answer_that_tells_of_a_payment_that_nobody_made(world: World, operation: str, key: str) -> None:
+    world.sql(
+        "itlc_orders", "UPDATE payments SET key = 'another' WHERE key_operation = :o AND key = :k", o=operation, k=key
+    )
+    assert world.broken() == {"finished_key_has_its_answer": [key_of(world, operation, key, world.ada)]}
+
+
+def test_an_answer_that_tells_of_a_payment_that_was_declined(world: World) -> None:
+    world.sql("itlc_orders", "UPDATE payments SET key = 'another' WHERE key_operation = 'pay_order'")
+    add_payment(world, "declined", tokens=0, key="k")
+    assert world.broken() == {"finished_key_has_its_answer": [key_of(world, "pay_order", "k", world.ada)]}
+
+
+def test_a_settled_refund_whose_key_has_no_answer(world: World) -> None:
+    name = key_with(world, "itlc_orders", UNANSWERED, "refund_order", "r1")
+    assert world.broken() == {"finished_key_has_its_answer": [name]}
+
+
+def test_a_refund_that_is_being_made_has_no_answer_yet(world: World) -> None:
+    key_with(world, "itlc_orders", UNANSWERED, "refund_order", "r2")
+    world.sql("itlc_orders", "UPDATE refunds SET status = 'refunding' WHERE key = 'r2'")
+    world.sql(
+        "itlc_orders",
+        "UPDATE orders SET status = 'paid', refunded_tokens = 10, refunded_amount = 10 WHERE id = :id",
+        id=world.refunded,
+    )
+    assert world.broken() == {}
+
+
+def test_a_payment_that_is_being_made_has_no_answer_yet(world: World) -> None:
+    world.sql("itlc_orders", "UPDATE payments SET key = 'another' WHERE key_operation = 'pay_order'")
+    key_with(world, "itlc_orders", UNANSWERED, "pay_order")
+    world.sql("itlc_orders", "UPDATE orders SET status = 'paying' WHERE id = :id", id=world.open)
+    add_payment(world, "paying", order_id=world.open, key="k")
+    assert world.broken() == {}
