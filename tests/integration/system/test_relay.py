@@ -126,6 +126,74 @@ def test_what_the_queue_does_not_take_waits_for_the_next_time(stores: Stores, mo
     assert run_scheduled("relay_outbox")["sent"] == 1
 
 
+def let_claims_run_out(stores: Stores) -> None:
+    """As if half a minute had passed."""
+    for database in postgres.DATABASES:
+        stores.rows(database.name, "UPDATE outbox SET claimed_until = now() - interval '1 second'")
+    stores.graph("MATCH (o:Outbox) SET o.claimed_until = datetime() - duration({seconds: 1})")
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    waiting = {"outbox.id": {"$exists": True}}
+    stores.mongo["itlc_pbfr"]["projects"].update_many(waiting, {"$set": {"outbox.$[].claimed_until": past}})
+
+
+def taking_one(patch: pytest.MonkeyPatch) -> None:
+    """Of all that the queues are sent at once, they take the first message."""
+    send = events.send
+    patch.setattr(events, "send", lambda waiting: send(waiting[:1]))
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_what_a_queue_took_goes_and_what_it_refused_stays(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = wait_everywhere(stores) | wait_everywhere(stores)
+    with monkeypatch.context() as patched:
+        taking_one(patched)
+        assert run_scheduled("relay_outbox") == {"sent": 7, "unsent": 7, "stores_away": 0}
+    taken = {message["id"] for message in received()}
+    assert len(taken) == 7
+    let_claims_run_out(stores)
+    assert run_scheduled("relay_outbox") == {"sent": 7, "unsent": 0, "stores_away": 0}
+    assert {message["id"] for message in received()} == waiting - taken
+
+
+def emit_in_postgres(first: Event, second: Event) -> None:
+    """Two events of one transaction."""
+
+    def emit(db: Any) -> None:
+        outbox.emit(db, first)
+        outbox.emit(db, second)
+
+    postgres.orders.write(emit)
+
+
+def emit_in_mongo(first: Event, second: Event) -> None:
+    """Two events of one document."""
+    mongo.projects.write(lambda db: db.create({"name": "Garden"}, dict, first, second))
+
+
+def emit_in_neo4j(first: Event, second: Event) -> None:
+    """Two events of one transaction."""
+
+    def emit(transaction: neo4j.GraphTransaction) -> None:
+        transaction.emit(first)
+        transaction.emit(second)
+
+    neo4j.graph.write(emit)
+
+
+@pytest.mark.parametrize("emit", [emit_in_postgres, emit_in_mongo, emit_in_neo4j])
+def test_what_a_queue_refused_right_after_the_commit_is_left_to_the_relay(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, emit: Callable[[Event, Event], None]
+) -> None:
+    first, second = said("first"), said("second")
+    with monkeypatch.context() as patched:
+        taking_one(patched)
+        emit(first, second)
+    assert [message["id"] for message in received()] == [first.id]
+    let_claims_run_out(stores)
+    assert run_scheduled("relay_outbox") == {"sent": 1, "unsent": 0, "stores_away": 0}
+    assert [message["id"] for message in received()] == [second.id]
+
+
 def refusing(queue: str) -> Callable[..., Any]:
     """In the place of `itlc.events._send_batch`: what this queue is sent, it refuses, as a whole."""
     as_it_is = events._send_batch

@@ -58,10 +58,11 @@ def test_a_notice_with_a_cause_is_the_same_event_each_time() -> None:
 
 
 class Sqs:
-    """SQS, as far as events are sent: each queue takes what it gets, unless it has a failure to raise."""
+    """SQS, as far as events are sent: each queue takes what it gets, unless it has a failure to raise; of a batch, it
+    `takes` so many messages at most, and refuses the others."""
 
-    def __init__(self, **failures: Exception) -> None:
-        self._failures = failures
+    def __init__(self, takes: int = 10, **failures: Exception) -> None:
+        self._takes, self._failures = takes, failures
         self.batches: list[list[dict[str, str]]] = []
         """What was handed over, whether it was taken or not."""
 
@@ -69,7 +70,11 @@ class Sqs:
         self.batches.append(Entries)
         if QueueUrl in self._failures:
             raise self._failures[QueueUrl]
-        return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+        taken, refused = Entries[: self._takes], Entries[self._takes :]
+        return {
+            "Successful": [{"Id": entry["Id"]} for entry in taken],
+            "Failed": [{"Id": entry["Id"], "Code": "Throttled"} for entry in refused],
+        }
 
 
 @pytest.fixture
@@ -99,6 +104,16 @@ def test_a_batch_is_as_large_as_sqs_takes_by_number_and_by_size(become: Callable
     assert [len(batch) for batch in batches] == [10, 4, 2, 1]
     assert all(sum(len(entry["MessageBody"].encode()) for entry in batch) <= 256 * 1024 for batch in batches)
     assert [entry["MessageBody"] for batch in batches for entry in batch] == [one.body() for one in told]
+
+
+def test_only_what_a_queue_says_that_it_took_was_sent(
+    become: Callable[[Sqs], Sqs], caplog: pytest.LogCaptureFixture
+) -> None:
+    become(Sqs(takes=2))
+    told = some("topups", 5)
+    assert events.send(told) == {one.id for one in told[:2]}
+    (record,) = caplog.records
+    assert (getattr(record, "events", None), getattr(record, "codes", None)) == (3, ["Throttled"])
 
 
 REFUSAL = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "SendMessageBatch")
