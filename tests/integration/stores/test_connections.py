@@ -1,14 +1,19 @@
 """What a connection costs, and what becomes of it when the server ends it in the midst of its use."""
 
+import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pg8000.core
+import pg8000.legacy
 import pytest
 from itlc.errors import StoreAway
-from itlc.stores import postgres
+from itlc.events import Event, event
+from itlc.stores import outbox, postgres
 from sqlalchemy import Connection
 
+from tests.support.queues import receive_all
 from tests.support.stack import Stores
 from tests.support.waiting import eventually
 
@@ -67,3 +72,73 @@ def test_a_snapshot_that_is_lost_says_that_the_store_is_away(stores: Stores) -> 
 
     with pytest.raises(StoreAway):
         lose()
+
+
+# Transactions that end otherwise than by their commit
+
+
+ADD = "INSERT INTO template_store (name, description, type) VALUES ('a', 'b', 'service')"
+
+
+def _added(stores: Stores) -> int:
+    (row,) = stores.rows("itlc_templates", "SELECT count(*) AS rows FROM template_store")
+    return int(row["rows"])
+
+
+def test_a_commit_whose_answer_is_lost_is_not_made_again(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    really_commit: Callable[[Any], None] = pg8000.legacy.Connection.commit
+
+    def commit(connection: Any) -> None:
+        really_commit(connection)
+        raise ConnectionResetError("the server's answer is lost")
+
+    runs: list[int] = []
+
+    def work(db: Connection) -> None:
+        db.exec_driver_sql(ADD)
+        runs.append(len(runs))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pg8000.legacy.Connection, "commit", commit)
+        with pytest.raises(StoreAway):
+            postgres.templates.write(work)
+    assert (runs, _added(stores)) == ([0], 1)
+
+
+def test_a_connection_that_dies_before_the_commit_is_replaced_once(stores: Stores) -> None:
+    runs: list[int] = []
+
+    def work(db: Connection, *, well_from: int) -> None:
+        db.exec_driver_sql(ADD)
+        runs.append(len(runs))
+        if len(runs) < well_from:
+            stores.disconnect("itlc_templates_app")
+        db.exec_driver_sql("SELECT 1")
+
+    postgres.templates.write(partial(work, well_from=2))
+    assert (runs, _added(stores)) == ([0, 1], 1)
+    runs.clear()
+    with pytest.raises(StoreAway):
+        postgres.templates.write(partial(work, well_from=9))
+    assert (runs, _added(stores)) == ([0, 1], 1)
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"], ids=["serialization failure", "deadlock"])
+def test_after_a_clash_all_of_the_work_is_done_again_and_only_its_last_events_are_sent(
+    stores: Stores, state: str
+) -> None:
+    made: list[Event] = []
+
+    def work(db: Connection) -> str:
+        db.exec_driver_sql(ADD)
+        made.append(event("notifications", "notice", "template:1", {"message": str(len(made))}))
+        outbox.emit(db, made[-1])
+        if len(made) == 1:
+            db.exec_driver_sql(f"DO $$ BEGIN RAISE EXCEPTION 'they clash' USING ERRCODE = '{state}'; END $$")
+        return made[-1].id
+
+    receive_all("notifications")
+    assert postgres.templates.write(work) == made[1].id
+    assert (len(made), _added(stores)) == (2, 1)
+    assert [json.loads(body)["id"] for body in receive_all("notifications")] == [made[1].id]
+    assert [str(row["id"]) for row in stores.rows("itlc_templates", "SELECT id FROM outbox")] == [made[1].id]

@@ -70,6 +70,13 @@ def test_a_notice_is_delivered_once_to_each_person(stores: Stores) -> None:
     assert (row["about"], str(row["event_id"]), row["read_status"]) == ("order:1", json.loads(body)["id"], False)
 
 
+def test_a_notice_is_delivered_once_though_its_message_is_forgotten(stores: Stores) -> None:
+    body = tell(1, 2)
+    stores.rows("itlc_orders", "DELETE FROM inbox")  # as `purge_expired` does, in time
+    assert deliver("deliver_notifications", body) == []
+    assert told(stores) == [(1, "Hello."), (2, "Hello.")]
+
+
 def test_what_was_deleted_does_not_come_back_with_a_message_that_comes_again(stores: Stores) -> None:
     body = tell(1)
     assert ada.call("delete_notification", notification_id=1).status == 204

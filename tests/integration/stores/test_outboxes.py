@@ -1,0 +1,57 @@
+"""Two relays at one outbox: what one of them has claimed, though not yet committed, the other leaves to it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from itlc import events
+from itlc.events import Event, event
+from itlc.stores import neo4j, outbox, postgres
+from sqlalchemy import NullPool
+
+from tests.support.stack import Stores
+from tests.support.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def _no_nudge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent after a commit, as when the queue was away at that moment."""
+    monkeypatch.setattr(events, "send_now", lambda emitted, published: None)
+
+
+def _waiting(count: int) -> list[Event]:
+    return [event("notifications", "notice", "order:1", {"message": str(number)}) for number in range(count)]
+
+
+def _ids(found: list[Event]) -> set[str]:
+    return {one.id for one in found}
+
+
+def test_a_relay_passes_over_what_another_holds_and_waits_for_nobody(stores: Stores) -> None:
+    waiting = _waiting(5)
+    for one in waiting:
+        postgres.orders.write(lambda db, one=one: outbox.emit(db, one))  # type: ignore[misc]
+    stores.rows("itlc_orders", "UPDATE outbox SET claimed_until = now() - interval '1 second'")
+    engine = postgres.orders._engine(10, poolclass=NullPool)
+    with engine.connect() as connection, connection.begin():
+        connection.info["database"] = postgres.orders
+        held = outbox.claim(connection, 2)
+        # Who waited for the locks would wait in vain: this transaction ends after the other one.
+        others = postgres.orders.write(outbox.claim)
+    assert (len(held), len(others)) == (2, 3)
+    assert _ids(held) | _ids(others) == _ids(waiting)
+
+
+def test_a_relay_of_the_graph_looks_again_once_it_has_the_lock(stores: Stores) -> None:
+    waiting = _waiting(100)
+    for one in waiting:
+        neo4j.graph.write(lambda transaction, one=one: transaction.emit(one))  # type: ignore[misc]
+    stores.graph("MATCH (o:Outbox) SET o.claimed_until = datetime() - duration({seconds: 1})")
+    blocked = "SHOW TRANSACTIONS YIELD status WHERE status STARTS WITH 'Blocked' RETURN status"
+    with ThreadPoolExecutor(1) as pool, neo4j.graph.driver.session() as session:
+        with session.begin_transaction() as transaction:
+            first = neo4j.claim(neo4j.GraphTransaction(transaction))  # type: ignore[arg-type]
+            second = pool.submit(neo4j.graph.write, neo4j.claim)
+            eventually(lambda: stores.graph(blocked), "the second relay waits for the first one's locks", within=4)
+            transaction.commit()
+        assert _ids(first) == _ids(waiting)
+        assert second.result(timeout=30) == []

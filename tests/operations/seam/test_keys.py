@@ -1,0 +1,45 @@
+"""What is kept under a key in PostgreSQL, and what a refusal that comes late may change of it: nothing."""
+
+import pytest
+from itlc.errors import StillRunning
+from itlc.idempotency import Answer, Key
+from itlc.stores import postgres
+
+from tests.support.stack import Stores
+
+KEY = Key("user:1", "publish_service", "k", "fingerprint")
+FIRST = Answer(201, '{"id": 1}', {"Location": "/services/1"})
+REFUSAL = Answer(409, '{"status": 409}')
+
+
+def test_an_answer_that_was_kept_outlives_a_refusal(stores: Stores) -> None:
+    postgres.catalog.write(lambda db: postgres.keys.keep(db, KEY, FIRST))
+    postgres.catalog.keep_refusal(KEY, REFUSAL)
+    assert postgres.catalog.earlier_answer(KEY) == FIRST
+
+
+def test_work_that_was_begun_gives_the_answer_whoever_is_refused_meanwhile(stores: Stores) -> None:
+    postgres.catalog.write(lambda db: postgres.keys.begin(db, KEY))
+    postgres.catalog.keep_refusal(KEY, REFUSAL)
+    with pytest.raises(StillRunning):
+        postgres.catalog.earlier_answer(KEY)
+    postgres.catalog.write(lambda db: postgres.keys.answer_once(db, KEY, FIRST))
+    assert postgres.catalog.earlier_answer(KEY) == FIRST
+
+
+def test_a_refusal_is_kept_where_the_key_is_free(stores: Stores) -> None:
+    postgres.catalog.keep_refusal(KEY, REFUSAL)
+    assert postgres.catalog.earlier_answer(KEY) == REFUSAL
+
+
+def test_a_refusal_is_kept_where_the_time_of_what_was_kept_is_over(stores: Stores) -> None:
+    postgres.catalog.write(lambda db: postgres.keys.keep(db, KEY, FIRST))
+    stores.rows("itlc_api", "UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
+    postgres.catalog.keep_refusal(KEY, REFUSAL)
+    assert postgres.catalog.earlier_answer(KEY) == REFUSAL
+
+
+def test_work_that_was_begun_is_answered_by_what_it_keeps(stores: Stores) -> None:
+    postgres.catalog.write(lambda db: postgres.keys.begin(db, KEY))
+    postgres.catalog.write(lambda db: postgres.keys.keep(db, KEY, FIRST))
+    assert postgres.catalog.earlier_answer(KEY) == FIRST
