@@ -187,7 +187,7 @@ MUTANTS = (
     ),
     Mutant(
         "what follows from a step is forgotten",
-        "itlc.wallet.saga:Saga.apply",
+        "itlc.wallet.saga:Step.take",
         "outbox.emit(db, one)",
         "pass",
         dies_anywhere("pay_by_the_queue_alone"),
