@@ -141,6 +141,22 @@ def test_an_escrow_that_went_to_somebody_else(world: World) -> None:
     assert world.broken() == {"escrow_is_settled_once": [released["debit_account"]]}
 
 
+def test_an_escrow_that_was_forfeited_though_its_provider_is_there(world: World) -> None:
+    (released,) = world.sql(
+        "itlc_users",
+        """UPDATE transfers SET credit_account = 'house:forfeit', credit_user_id = NULL, credit_balance = NULL
+        WHERE order_id = :id AND debit_account LIKE 'escrow:%' RETURNING debit_account""",
+        id=world.paid,
+    )
+    world.sql("itlc_users", "UPDATE users SET tokens = tokens - 120 WHERE id = :id", id=world.bob.user_id)
+    assert world.broken()["escrow_is_settled_once"] == [released["debit_account"]]
+
+
+def test_a_refund_of_no_order(world: World) -> None:
+    made = world.transfer(debit_account="house:lost", credit_account="house:lost too")
+    assert world.broken()["refunds_are_within_payment"] == [f"transfer:{made}"]
+
+
 def test_an_escrow_that_was_emptied_twice(world: World) -> None:
     (released,) = world.sql(
         "itlc_users",

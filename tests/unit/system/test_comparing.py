@@ -109,6 +109,7 @@ def escrow(**fields: Any) -> Any:
     return SimpleNamespace(**{**row, "forfeited": False, "young": False, **fields})
 
 
+FORFEITED = {"payee_id": None, "forfeited": True}
 FULL = {"times_out": 0, "held": 5, "payee_id": None}
 
 
@@ -119,7 +120,9 @@ FULL = {"times_out": 0, "held": 5, "payee_id": None}
         (share("settled"), escrow(**FULL), False),
         (share("settled"), None, True),
         (share("settled"), escrow(payee_id=1), True),
-        (share("settled"), escrow(payee_id=None, forfeited=True), False),
+        (share("settled"), escrow(**FORFEITED), True),
+        (share("declined"), escrow(**FORFEITED), True),
+        (share("paying"), escrow(**FORFEITED, young=True), True),
         (share("settled"), escrow(payer_id=3), True),
         (share("settled"), escrow(tokens=6), True),
         (share("settled"), escrow(times_in=2), True),
@@ -139,6 +142,22 @@ FULL = {"times_out": 0, "held": 5, "payee_id": None}
 )
 def test_escrows(part: Any, held: Any, wrong: bool) -> None:
     assert wrong_escrow(part, held) is wrong
+
+
+@pytest.mark.parametrize(
+    ("status", "erased", "wrong"),
+    [
+        ("settled", {2}, False),
+        ("settled", {1}, True),
+        ("declined", {1}, False),
+        ("declined", {2}, True),
+        ("paying", {1}, False),
+        ("paying", {2}, False),
+        ("paying", {3}, True),
+    ],
+)
+def test_an_escrow_is_forfeited_only_for_who_is_erased(status: str, erased: set[int], wrong: bool) -> None:
+    assert wrong_escrow(share(status), escrow(**FORFEITED, young=status == "paying"), erased) is wrong
 
 
 def refunded(**fields: Any) -> Any:

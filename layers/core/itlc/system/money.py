@@ -4,12 +4,14 @@ The queries read the tables as they are, not through the domains that write them
 Money is never repaired here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from itlc.stores import postgres
-from itlc.system.findings import Tally, side_by_side
+from itlc.system.findings import Tally, batches, side_by_side
 from itlc.system.snapshots import Snapshots
+
+BATCH = 1_000
 
 # Both sides of each transfer, as what it adds to an account.
 SIDES = """(
@@ -206,11 +208,14 @@ REFUNDED = """
     GROUP BY o.id ORDER BY o.id
 """
 GIVEN_BACK = """
-    SELECT coalesce(order_id, 0) AS order_id, sum(tokens) AS tokens,
+    SELECT order_id, sum(tokens) AS tokens,
         min(debit_user_id) AS payer_id, max(debit_user_id) AS last_payer_id,
         min(credit_user_id) AS payee_id, max(credit_user_id) AS last_payee_id,
         max(created_at) > now() - interval '2 minutes' AS young
-    FROM transfers WHERE kind = 'refund' GROUP BY coalesce(order_id, 0) ORDER BY coalesce(order_id, 0)
+    FROM transfers WHERE kind = 'refund' AND order_id IS NOT NULL GROUP BY order_id ORDER BY order_id
+"""
+REFUNDS_OF_NOTHING = """
+    SELECT 'transfer:' || id AS name FROM transfers WHERE kind = 'refund' AND order_id IS NULL ORDER BY sequence
 """
 
 
@@ -222,6 +227,9 @@ def check_refunds(stores: Snapshots, tally: Tally) -> None:
         tally.look()
         if wrong_refund(shown[0] if shown else None, moved[0] if moved else None):
             tally.report(f"order:{shown[0].id if shown else moved[0].order_id}")
+    for row in stores.of(postgres.users).rows(REFUNDS_OF_NOTHING):
+        tally.look()
+        tally.report(row.name)
 
 
 def wrong_refund(order: Any | None, moved: Any | None) -> bool:
@@ -300,6 +308,7 @@ ESCROWS = f"""
     WHERE {PART} = ANY(CAST(:parts AS integer[]))
     GROUP BY account ORDER BY account COLLATE "C"
 """  # noqa: S608 - of constants
+ERASED_AMONG = "SELECT id FROM users WHERE id = ANY(CAST(:ids AS integer[])) AND erased_at IS NOT NULL"
 COUNT_ESCROWS = "SELECT count(*) FROM transfers WHERE credit_account LIKE 'escrow:%'"
 OLD_ESCROWS = """
     SELECT filled.credit_account AS name FROM transfers filled
@@ -314,14 +323,24 @@ def check_escrows(stores: Snapshots, tally: Tally) -> None:
     orders, ledger = stores.of(postgres.orders), stores.of(postgres.users)
     parts = _different(orders.rows(DIGESTS_OF_SHARES), ledger.rows(DIGESTS_OF_ESCROWS), tally)
     shares, escrows = orders.rows(SHARES, parts=parts), ledger.rows(ESCROWS, parts=parts)
-    for share, escrow in side_by_side(shares, escrows, lambda row: row.account, lambda row: row.account):
-        if wrong_escrow(share[0] if share else None, escrow[0] if escrow else None):
-            tally.report((share or escrow)[0].account)
+    pairs = side_by_side(shares, escrows, lambda row: row.account, lambda row: row.account)
+    for batch in batches(pairs, BATCH):
+        parties = {
+            user_id
+            for share, escrow in batch
+            if share and escrow and escrow[0].forfeited
+            for user_id in (share[0].customer_id, share[0].provider_user_id)
+        }
+        erased = {row.id for row in ledger.rows(ERASED_AMONG, ids=sorted(parties))} if parties else set()
+        for share, escrow in batch:
+            if wrong_escrow(share[0] if share else None, escrow[0] if escrow else None, erased):
+                tally.report((share or escrow)[0].account)
 
 
-def wrong_escrow(share: Any | None, escrow: Any | None) -> bool:
+def wrong_escrow(share: Any | None, escrow: Any | None, erased: Collection[int] = ()) -> bool:
     """Whether an escrow was filled or emptied other than the payment's share of an order says: once from the customer,
-    then once to the provider's user where it is settled, back where it is declined; to the house for who is erased.
+    then once to the provider's user where it is settled, back where it is declined; to the house in place of one of
+    them who is among the `erased`.
 
     One that is still full is no matter of this invariant. The ledger may be ahead of a payment that is being made.
     """
@@ -337,14 +356,12 @@ def wrong_escrow(share: Any | None, escrow: Any | None) -> bool:
         return False
     if escrow.held != 0:
         return True
-    if escrow.forfeited:
-        return bool(share.status == "paying" and not escrow.young)
-    match share.status:
-        case "settled":
-            return bool(escrow.payee_id != share.provider_user_id)
-        case "declined":
-            return bool(escrow.payee_id != share.customer_id)
-    return escrow.payee_id not in (share.provider_user_id, share.customer_id) or not escrow.young
+    owed = {"settled": {share.provider_user_id}, "declined": {share.customer_id}}.get(
+        share.status, {share.provider_user_id, share.customer_id}
+    )
+    if share.status == "paying" and not escrow.young:
+        return True
+    return owed.isdisjoint(erased) if escrow.forfeited else escrow.payee_id not in owed
 
 
 def check_old_escrows(stores: Snapshots, tally: Tally) -> None:
