@@ -150,6 +150,7 @@ class Cast:
 
     def reset_token(self) -> str:
         """A token with which the customer's password can be reset."""
+        import uuid
         from datetime import timedelta
 
         from itlc.accounts import repository
@@ -159,7 +160,8 @@ class Cast:
         token = new_secret()
         user_id = self.customer.user_id
         assert user_id is not None
-        postgres.users.write(lambda db: repository.add_reset(db, user_id, hash_of(token), timedelta(minutes=5)))
+        asked, lasting = str(uuid.uuid4()), timedelta(minutes=5)
+        postgres.users.write(lambda db: repository.put_reset(db, user_id, asked, hash_of(token), lasting))
         return token
 
     def refresh_token(self) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from itlc.stores import mongo
+from itlc.stores import mongo, postgres
+from itlc.wallet import personal_data as wallet
 
 from tests.operations.system.test_reconciliation_messages import key_of
 from tests.operations.system.world import LONG_AGO, World
@@ -111,11 +112,31 @@ def test_a_paid_order_of_another_party_than_its_payment(world: World, of_order: 
 
 
 @pytest.mark.parametrize(
-    "change", ["bidder_id = 4711", "provider_user_id = 4711", "service_id = 4711", "project_id = repeat('0', 24)"]
+    "change",
+    [
+        "bidder_id = 4711",
+        "provider_user_id = 4711",
+        "provider_id = 4711",
+        "service_id = 4711",
+        "project_id = repeat('0', 24)",
+        "project_id = NULL",
+    ],
 )
 def test_a_bid_that_says_something_else_than_its_order(world: World, change: str) -> None:
     (bid,) = world.sql("itlc_orders", f"UPDATE bidding SET {change} WHERE order_id = :id RETURNING id", id=world.paid)
     assert world.broken() == {"won_bid_has_its_order": [f"bid:{bid['id']}"]}
+
+
+def test_a_bid_keeps_its_project_a_moment_longer_than_its_order_when_its_bidder_leaves(world: World) -> None:
+    world.sql("itlc_orders", "INSERT INTO closed_accounts (user_id) VALUES (:ada)", ada=world.ada.user_id)
+    world.sql("itlc_orders", "UPDATE bidding SET project_id = NULL WHERE bidder_id = :ada", ada=world.ada.user_id)
+    assert world.broken() == {}
+
+
+def test_keys_go_with_the_payments_that_remember_them(world: World) -> None:
+    assert world.ada.user_id is not None
+    postgres.orders.write(lambda db: wallet.erase(db, world.ada.user_id or 0))
+    assert world.broken() == {}
 
 
 # What lives on of who was erased

@@ -6,8 +6,12 @@ import pytest
 from bson import ObjectId
 from itlc import aws, events
 from itlc.events import event
+from itlc.operation import Deadline
 from itlc.settings import settings
 from itlc.stores import mongo, neo4j, outbox, postgres
+from itlc.system.dead_letters import buried_events
+from itlc.system.findings import NotChecked
+from itlc.system.snapshots import Snapshots
 
 from tests.operations.system.world import LONG_AGO, World
 from tests.support.calling import As
@@ -72,9 +76,31 @@ def test_a_sent_event_may_be_a_dead_letter(world: World) -> None:
     lost = sent_long_ago(world)
     events.bury("notifications", json.dumps({"id": lost}), "as a test")
     events.bury("notifications", "no event", "as a test")
-    assert world.broken() == {}
+    for _ in range(2):  # who looks at a dead letter leaves it there for the next
+        assert world.broken() == {}
     aws.client("sqs").purge_queue(QueueUrl=settings().dead_letter_queues["notifications"])
     assert dead_letters("notifications") == []
+
+
+def test_dead_letters_that_somebody_else_looks_at_are_not_taken_for_lost(world: World) -> None:
+    lost = sent_long_ago(world)
+    events.bury("notifications", json.dumps({"id": lost}), "as a test")
+    url = settings().dead_letter_queues["notifications"]
+    (seen,) = aws.client("sqs").receive_message(QueueUrl=url)["Messages"]
+    finding = world.found()["sent_event_is_consumed"]
+    assert (finding["state"], finding["rows"]) == ("not checked", [])
+    assert finding["remark"] == "1 dead letters of the queue notifications could not be seen; try again in a minute"
+    aws.client("sqs").change_message_visibility(QueueUrl=url, ReceiptHandle=seen["ReceiptHandle"], VisibilityTimeout=0)
+    assert world.broken() == {}
+    aws.client("sqs").purge_queue(QueueUrl=url)
+
+
+def test_without_time_nothing_is_said_of_dead_letters_and_documents() -> None:
+    passed = Deadline(at=0)
+    with pytest.raises(NotChecked, match="no time left"):
+        buried_events(passed)
+    with pytest.raises(NotChecked, match="no time left"):
+        list(Snapshots(passed).in_time([{}]))
 
 
 def test_an_erasure_that_nobody_does(world: World) -> None:

@@ -1,6 +1,7 @@
 """Reconciliation: whatever of the money is broken in the stores is reported, by its row, and alone."""
 
 import uuid
+from typing import Any
 
 import pytest
 from itlc.stores import postgres
@@ -34,7 +35,7 @@ def test_a_negative_balance(world: World) -> None:
 
 
 def test_tokens_that_are_nowhere(world: World) -> None:
-    world.transfer(
+    elsewhere = world.transfer(
         debit_account="house:forfeit", credit_account="house:elsewhere", kind="forfeit", tokens=1
     )  # makes the forfeit account negative, too
     world.transfer(
@@ -48,8 +49,28 @@ def test_tokens_that_are_nowhere(world: World) -> None:
     world.sql("itlc_users", "UPDATE users SET tokens = tokens - 1 WHERE id = :id", id=world.ada.user_id)
     found = world.found()
     assert [name for name in NAMES if found[name]["state"] == "broken"] == ["tokens_are_conserved"]
-    assert found["tokens_are_conserved"]["rows"] == ["ledger"]
+    assert found["tokens_are_conserved"]["rows"] == [f"transfer:{elsewhere}", "ledger"]
     assert "are not the 955 that were credited" in found["tokens_are_conserved"]["remark"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "payment", "credit_account": "house:topups"},
+        {"kind": "refund", "credit_account": "house:topups"},
+        {"kind": "funding", "credit_account": "house:topups"},
+        {"kind": "forfeit", "credit_account": "house:topups"},
+        {"kind": "forfeit", "debit_account": "user:4711"},
+        {"kind": "forfeit", "debit_user_id": None, "debit_balance": None},
+        {"kind": "payment", "credit_account": "user:4711"},
+    ],
+    ids=str,
+)
+def test_a_transfer_that_nobody_could_make(world: World, fields: dict[str, Any]) -> None:
+    ada = world.ada.user_id
+    made = {"debit_account": f"user:{ada}", "debit_user_id": ada, "debit_balance": 0, "credit_account": "house:forfeit"}
+    transfer_id = world.transfer(**{**made, **fields})
+    assert f"transfer:{transfer_id}" in world.broken()["tokens_are_conserved"]
 
 
 @pytest.mark.parametrize("change", ["user_id = 1", "amount = 6", "status = 'failed'"])

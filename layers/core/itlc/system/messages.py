@@ -37,7 +37,8 @@ def check_outboxes(stores: Snapshots, tally: Tally) -> None:
     before = datetime.now(UTC) - OUTBOX_AGE
     for store in mongo.STORES:
         with store.read() as documents:
-            for document in documents.find({"outbox.claimed_until": {"$exists": True}}, {"outbox": 1}):
+            waiting = documents.find({"outbox.claimed_until": {"$exists": True}}, {"outbox": 1})
+            for document in stores.in_time(waiting):
                 for entry in document["outbox"]:
                     tally.look()
                     if datetime.fromisoformat(json.loads(entry["event"])["created_at"]) < before:
@@ -96,7 +97,7 @@ def check_consumed(stores: Snapshots, tally: Tally) -> None:
     received = merge(*(snapshot.rows(RECEIVED) for snapshot in snapshots), key=_part)
     buried: set[uuid.UUID] | None = None
     for event_id in chain(unconsumed(sent, received), _erasures_to_do(stores)):
-        buried = buried_events() if buried is None else buried
+        buried = buried_events(stores.deadline) if buried is None else buried
         if event_id not in buried:
             tally.report(f"event:{event_id}")
 
@@ -264,7 +265,7 @@ def check_keys(stores: Snapshots, tally: Tally) -> None:
         with store.read() as documents:
             keyed = {"idempotency.key": {"$exists": True}}
             tally.look(documents.count_documents(keyed))
-            for document in documents.find({"$and": [keyed, UNANSWERED]}, {"idempotency.key": 1}):
+            for document in stores.in_time(documents.find({"$and": [keyed, UNANSWERED]}, {"idempotency.key": 1})):
                 tally.report(f"key:{document['idempotency']['key']}")
     _check_graph(tally, COUNT_KEYS_IN_GRAPH, UNANSWERED_IN_GRAPH, "key")
 

@@ -48,6 +48,25 @@ WHERE_TOKENS_ARE = f"""
     FROM {SIDES} sides
 """  # noqa: S608 - of constants
 
+# Every transfer that there can be: by its kind, from whom to whom; and an account is a user's exactly when it says so.
+WRONG_TRANSFERS = """
+    SELECT 'transfer:' || id AS name FROM transfers
+    WHERE NOT CASE kind
+            WHEN 'topup' THEN debit_account = 'house:topups' AND credit_user_id IS NOT NULL
+            WHEN 'payment' THEN (debit_user_id IS NOT NULL AND credit_account LIKE 'escrow:%')
+                OR (debit_account LIKE 'escrow:%' AND credit_user_id IS NOT NULL)
+            WHEN 'refund' THEN debit_user_id IS NOT NULL AND credit_user_id IS NOT NULL
+            WHEN 'forfeit' THEN credit_account = 'house:forfeit'
+                AND (debit_user_id IS NOT NULL OR debit_account LIKE 'escrow:%')
+            ELSE false
+        END
+        OR CASE WHEN debit_user_id IS NULL THEN debit_account LIKE 'user:%'
+            ELSE debit_account <> 'user:' || debit_user_id END
+        OR CASE WHEN credit_user_id IS NULL THEN credit_account LIKE 'user:%'
+            ELSE credit_account <> 'user:' || credit_user_id END
+    ORDER BY sequence
+"""
+
 
 def check_balances(stores: Snapshots, tally: Tally) -> None:
     """Compare each balance with the sum of the user's transfers."""
@@ -66,10 +85,13 @@ def check_not_negative(stores: Snapshots, tally: Tally) -> None:
 
 
 def check_conservation(stores: Snapshots, tally: Tally) -> None:
-    """Add up where all tokens are, and compare it with what was ever credited."""
+    """Look for transfers that are of no known shape, then add up where all tokens are, and compare it with what was
+    ever credited."""
     ledger = stores.of(postgres.users)
     tally.look(ledger.number(COUNT_TRANSFERS))
     (row,) = ledger.rows(WHERE_TOKENS_ARE)
+    for wrong in ledger.rows(WRONG_TRANSFERS):
+        tally.report(wrong.name)
     if row.balances + row.escrow + row.forfeited != row.credited:
         tally.report("ledger")
         tally.remark = (

@@ -19,7 +19,10 @@ WRONG_BIDS = """
     WHERE (b.status = 'won' OR b.order_id IS NOT NULL) AND (
         o.id IS NULL OR b.status <> 'won' OR o.bid_id <> b.id OR o.user_id <> b.bidder_id
         OR o.service_id <> b.service_id OR o.amount <> b.amount OR o.provider_user_id <> b.provider_user_id
-        OR o.project_id <> b.project_id
+        OR o.provider_id <> b.provider_id
+        -- of who has left, bids and orders lose their projects one after the other
+        OR (o.project_id IS DISTINCT FROM b.project_id
+            AND NOT EXISTS (SELECT FROM closed_accounts c WHERE c.user_id = b.bidder_id))
     )
     UNION ALL
     SELECT 'order:' || o.id FROM orders o LEFT JOIN bidding b ON b.id = o.bid_id
@@ -60,7 +63,10 @@ def check_projects(stores: Snapshots, tally: Tally) -> None:
         fields = {"status": 1, "status_version": 1, "updated_at": 1, "owner_id": 1}
         shown = documents.find({}, fields, batch_size=BATCH).sort("_id", 1)
         pairs = side_by_side(
-            orders.rows(PROGRESS), shown, lambda row: row.project_id, lambda document: str(document["_id"])
+            orders.rows(PROGRESS),
+            stores.in_time(shown),
+            lambda row: row.project_id,
+            lambda document: str(document["_id"]),
         )
         for batch in batches(_wrong_projects(pairs, tally), BATCH):
             gone = _erased(users, {owner_id for _, owner_id in batch})
@@ -159,5 +165,5 @@ def check_erased(stores: Snapshots, tally: Tally) -> None:
                 tally.report(row.name)
         for store, what, owner, where in ALIVE_DOCUMENTS:
             with store.read() as documents:
-                for document in documents.find({owner: {"$in": ids}, **where}, {"_id": 1}):
+                for document in stores.in_time(documents.find({owner: {"$in": ids}, **where}, {"_id": 1})):
                     tally.report(f"{what}:{document['_id']}")

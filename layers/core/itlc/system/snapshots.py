@@ -6,9 +6,9 @@ what the second has and the first does not know yet may be on its way. MongoDB a
 here, are read after those.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,7 @@ from itlc.operation import Deadline
 from itlc.stores import postgres
 from itlc.system.findings import NotChecked
 
+T = TypeVar("T")
 CHUNK = 1_000
 # An order is paid after its tokens moved, a top-up is completed after it was credited: the ledger comes last.
 LEDGER_LAST = (postgres.orders, postgres.tokens, postgres.catalog, postgres.templates, postgres.users)
@@ -93,6 +94,13 @@ class Snapshots:
         if snapshot is None:
             raise StoreAway(database.name)
         return snapshot
+
+    def in_time(self, rows: Iterable[T]) -> Iterator[T]:
+        """The rows of a store that has no snapshot, one by one. Raises NotChecked when the time is up."""
+        for row in rows:
+            if self.deadline.passed:
+                raise NotChecked("there was no time left for it")
+            yield row
 
     def start_over(self) -> None:
         """After a check that was broken off, make the snapshots ready for the next one."""

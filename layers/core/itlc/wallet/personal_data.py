@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from itlc.stores import postgres
+from itlc.stores import keys, postgres
 from itlc.wallet import repository, topups
 
 BATCH = 100
@@ -48,8 +48,9 @@ def fail_pending(user_id: int) -> None:
 
 def erase(db: Connection, user_id: int) -> None:
     """Of `itlc_orders`: payments and refunds that have ended belong to no project any more, and forget the words of
-    their idempotency keys."""
+    their idempotency keys, as the keys themselves do at the same moment."""
     repository.forget_projects_and_keys(db, user_id)
+    keys.forget(db, f"user:{user_id}")
 
 
 def _plain(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
