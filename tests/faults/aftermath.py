@@ -82,7 +82,8 @@ def let_time_pass(stores: Stores, minutes: int) -> None:
         documents = stores.mongo["itlc_pbfr"][store.collection]
         for document in documents.find({"outbox.claimed_until": {"$exists": True}}, {"outbox": 1}):
             for entry in document["outbox"]:
-                entry["claimed_until"] -= timedelta(minutes=minutes)
+                for moment in ("created_at", "claimed_until"):
+                    entry[moment] -= timedelta(minutes=minutes)
             documents.update_one({"_id": document["_id"]}, {"$set": {"outbox": document["outbox"]}})
     stores.graph(
         "MATCH (o:Outbox) SET o.created_at = o.created_at - duration({minutes: $minutes}), "

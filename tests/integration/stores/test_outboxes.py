@@ -1,11 +1,12 @@
-"""Two relays at one outbox: what one of them has claimed, though not yet committed, the other leaves to it."""
+"""What waits in an outbox: since when it does, and which of two relays gets it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from itlc import events
 from itlc.events import Event, event
-from itlc.stores import neo4j, outbox, postgres
+from itlc.stores import mongo, neo4j, outbox, postgres
 from sqlalchemy import NullPool
 
 from tests.support.stack import Stores
@@ -55,3 +56,20 @@ def test_a_relay_of_the_graph_looks_again_once_it_has_the_lock(stores: Stores) -
             transaction.commit()
         assert _ids(first) == _ids(waiting)
         assert second.result(timeout=30) == []
+
+
+def test_what_is_to_be_sent_again_waits_from_then_on(stores: Stores) -> None:
+    (one,) = _waiting(1)
+    postgres.orders.write(lambda db: outbox.emit(db, one))
+    stores.rows("itlc_orders", "UPDATE outbox SET published_at = now(), created_at = now() - interval '1 hour'")
+    postgres.orders.write(lambda db: outbox.emit_again(db, one))
+    (row,) = stores.rows(
+        "itlc_orders", "SELECT published_at, created_at > now() - interval '1 minute' AS new FROM outbox"
+    )
+    assert row == {"published_at": None, "new": True}
+
+
+def test_an_event_in_a_document_waits_by_the_clock_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mongo, "_clock_behind", lambda: timedelta(minutes=10))
+    (one,) = _waiting(1)
+    assert mongo.outbox_entry(one)["created_at"] > datetime.now(UTC) + timedelta(minutes=9)

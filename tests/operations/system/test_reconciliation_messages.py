@@ -1,6 +1,7 @@
 """Reconciliation: events, kept answers and notifications that are broken are reported, by their names, and alone."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from bson import ObjectId
@@ -30,8 +31,10 @@ def wait_in(world: World, where: str) -> str:
         return f"neo4j.outbox:{one.id}"
     if where == "itlc_pbfr":
         entry = mongo.outbox_entry(one)
-        said = {**json.loads(entry["event"]), "created_at": "2026-01-01T00:00:00+00:00"}
-        entry |= {"event": json.dumps(said), "claimed_until": mongo.now().replace(year=2026, month=1, day=1)}
+        entry |= {
+            "created_at": mongo.now() - timedelta(minutes=3),
+            "claimed_until": mongo.now() - timedelta(minutes=1),
+        }
         project_id = ObjectId(world.project)
         world.stores.mongo["itlc_pbfr"]["projects"].update_one({"_id": project_id}, {"$push": {"outbox": entry}})
         return f"itlc_pbfr.projects:{project_id}:{one.id}"

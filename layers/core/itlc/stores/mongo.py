@@ -432,11 +432,13 @@ def purge_counts(limit: int) -> int:
 
 
 def outbox_entry(event: events.Event) -> Document:
-    """An event as it waits in a document's `outbox`: claimed for whoever writes it, for half a minute."""
-    fields = asdict(event)
+    """An event as it waits in a document's `outbox`, from now on by the server's clock: claimed for whoever writes it,
+    for half a minute."""
+    fields, moment = asdict(event), now()
     return {
         "id": fields.pop("id"),
-        "claimed_until": now() + events.CLAIM,
+        "created_at": moment,
+        "claimed_until": moment + events.CLAIM,
         "event": json.dumps(fields, separators=(",", ":")),
     }
 

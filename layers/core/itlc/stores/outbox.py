@@ -26,10 +26,10 @@ def emit(handle: Connection, event: Event) -> None:
 
 def emit_again(handle: Connection, event: Event) -> None:
     """Have an event wait in the outbox of the transaction at hand, as `emit` does; one that was written before waits
-    again, as it was written then."""
+    again, as it was written then, and from now on."""
     table = handle.info["database"].outbox
     row = {name: value for name, value in asdict(event).items() if name != "created_at"}
-    waiting = {"claimed_until": func.now() + CLAIM, "published_at": None}
+    waiting = {"claimed_until": func.now() + CLAIM, "published_at": None, "created_at": func.now()}
     handle.execute(insert(table).values(**row, **waiting).on_conflict_do_update(index_elements=["id"], set_=waiting))
     handle.info.setdefault("emitted", []).append(event)
 

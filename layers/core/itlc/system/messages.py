@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from heapq import merge
 from itertools import chain
 from typing import Any
@@ -34,14 +34,14 @@ def check_outboxes(stores: Snapshots, tally: Tally) -> None:
         tally.look(snapshot.number(COUNT_OUTBOX))
         for row in snapshot.rows(OLD_EVENTS):
             tally.report(f"{database.name}.outbox:{row.id}")
-    before = datetime.now(UTC) - OUTBOX_AGE
     for store in mongo.STORES:
         with store.read() as documents:
+            before = mongo.now() - OUTBOX_AGE
             waiting = documents.find({"outbox.claimed_until": {"$exists": True}}, {"outbox": 1})
             for document in stores.in_time(waiting):
                 for entry in document["outbox"]:
                     tally.look()
-                    if datetime.fromisoformat(json.loads(entry["event"])["created_at"]) < before:
+                    if entry["created_at"] < before:
                         tally.report(f"itlc_pbfr.{store.collection}:{document['_id']}:{entry['id']}")
     _check_graph(tally, COUNT_WAITING_IN_GRAPH, OLD_EVENTS_IN_GRAPH, "neo4j.outbox", seconds=OUTBOX_AGE.seconds)
 
