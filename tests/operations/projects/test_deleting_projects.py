@@ -67,6 +67,13 @@ def mongodb_gives_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DocumentWriter, "remove", refuse)
 
 
+def delete_without_an_answer(patch: pytest.MonkeyPatch, project_id: str) -> None:
+    """Ada deletes a project, which closes, and nobody knows what MongoDB made of it."""
+    with patch.context() as here:
+        mongodb_gives_no_answer(here)
+        assert delete(project_id).status == 503
+
+
 # The project goes
 
 
@@ -167,9 +174,7 @@ def test_a_deletion_without_an_answer_is_finished_by_asking_again(
     stores: Stores, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bid = open_bid(ada, service_of(bob), project_id=project)
-    with monkeypatch.context() as patch:
-        mongodb_gives_no_answer(patch)
-        assert delete(project).status == 503
+    delete_without_an_answer(monkeypatch, project)
     assert ada.call("read_project", project_id=project).status == 200
     assert bob.call("make_order", bid_id=bid).status == 409
     assert bid_for(project).status == 409
@@ -181,9 +186,7 @@ def test_a_deletion_that_is_not_asked_for_again_lapses(
     stores: Stores, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bid = open_bid(ada, service_of(bob), project_id=project)
-    with monkeypatch.context() as patch:
-        mongodb_gives_no_answer(patch)
-        assert delete(project).status == 503
+    delete_without_an_answer(monkeypatch, project)
     minutes_pass(stores, 4)
     assert bob.call("make_order", bid_id=bid).status == 409
     minutes_pass(stores, 1)
