@@ -58,6 +58,12 @@ def afterwards(does: Callable[..., Any], then: Callable[[], Any]) -> Callable[..
     return both
 
 
+def delete_until_told(project_id: str) -> Response:
+    """Ada deletes a project; who waited longer for the others than one waits for a lock (503) asks again."""
+    answer = delete(project_id)
+    return delete_until_told(project_id) if answer.status == 503 else answer
+
+
 def mongodb_gives_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """No document can be deleted."""
 
@@ -117,7 +123,7 @@ def test_an_open_bid_outlives_its_project_and_can_only_be_rejected(stores: Store
 
 
 def test_of_many_deletions_at_once_one_deletes(stores: Stores, project: str) -> None:
-    answers = at_once(delete, [(project,)] * workers())
+    answers = at_once(delete_until_told, [(project,)] * workers())
     assert sorted(answer.status for answer in answers) == [204] + [404] * (workers() - 1)
     assert stores.documents("projects") == []
 
