@@ -19,7 +19,7 @@ from tests.support.calling import As, Response, deliver, run_scheduled
 from tests.support.market import open_bid, order_in, project_of, service_of
 from tests.support.money import give, holder
 from tests.support.plans import diamond, lay_down
-from tests.support.queues import consumers, drain, receive_all
+from tests.support.queues import consumers, drain, receive_all, with_messages
 from tests.support.stack import Stores
 
 Begin = Callable[[], Response | None]
@@ -70,20 +70,19 @@ def run_through(begin: Begin) -> Response | None:
     """Do all the work: what sets it going, then every message that follows, each acknowledged once it was handled."""
     answer = begin()
     assert answer is None or answer.status < 500, answer.text
-    while any(_handle_next(queue, consumer) for queue, consumer in consumers().items()):
-        pass
+    while waiting := with_messages():
+        _handle_next(waiting[0])
     return answer
 
 
-def _handle_next(queue: str, consumer: str) -> bool:
-    """Handle one message of the queue, as Lambda does; False when there is none. Nobody else is asking, so it needs
-    not to be hidden from others, and is there again at once when this process dies."""
+def _handle_next(queue: str) -> None:
+    """Handle one message of the queue, as Lambda does. Nobody else is asking, so it needs not to be hidden from others,
+    and is there again at once when this process dies."""
     sqs, url = client("sqs"), settings().queues[queue]
-    received = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0, MaxNumberOfMessages=1).get("Messages", [])
-    for message in received:
-        assert deliver(consumer, message["Body"]) == []
+    received = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0, MaxNumberOfMessages=1)
+    for message in received["Messages"]:
+        assert deliver(consumers()[queue], message["Body"]) == []
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    return bool(received)
 
 
 def unsent(work: Callable[[], object]) -> None:
