@@ -115,7 +115,7 @@ class Stack:
                 raise failures[0]
             endpoints = self._endpoints()
             if emulator is not None and emulator != self._records["aws"].process:  # it had not been ended
-                resend.send_again(endpoints.postgres, progress)
+                resend.send_again(endpoints, progress)
             return endpoints
 
     def down(self) -> list[str]:

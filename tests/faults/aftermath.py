@@ -85,6 +85,13 @@ def let_time_pass(stores: Stores, minutes: int) -> None:
                 for moment in ("created_at", "claimed_until"):
                     entry[moment] -= timedelta(minutes=minutes)
             documents.update_one({"_id": document["_id"]}, {"$set": {"outbox": document["outbox"]}})
+    sent = stores.mongo["itlc_pbfr"]["sent_events"]
+    for document in sent.find({}, {"published_at": 1}):
+        earlier = document["published_at"] - timedelta(minutes=minutes)
+        sent.update_one({"_id": document["_id"]}, {"$set": {"published_at": earlier}})
+    stores.graph(
+        "MATCH (e:SentEvent) SET e.published_at = e.published_at - duration({minutes: $minutes})", minutes=minutes
+    )
     stores.graph(
         "MATCH (o:Outbox) SET o.created_at = o.created_at - duration({minutes: $minutes}), "
         "o.claimed_until = o.claimed_until - duration({minutes: $minutes})",

@@ -23,7 +23,7 @@ TABLE_MODULES = ("accounts", "wallet", "catalog", "templates", "orders", "bids",
 for domain in TABLE_MODULES:
     importlib.import_module(f"itlc.{domain}.tables")
 
-COLLECTIONS = ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping", "request_counts")
+COLLECTIONS = ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping", "sent_events", "request_counts")
 
 emulators: set[str] = set()
 """The addresses of the emulators that this process has used."""

@@ -52,6 +52,11 @@ class Event:
     aggregate_version: int | None = None
     request_id: str | None = None
 
+    @property
+    def addressees(self) -> tuple[list[int], list[str]]:
+        """Whom a notice tells: users by their ids, and addresses. Nobody, for every other event."""
+        return self.payload.get("user_ids", []), self.payload.get("emails", [])
+
     def body(self) -> str:
         """The message as it travels: one JSON object, with the version of this form."""
         fields = asdict(self)

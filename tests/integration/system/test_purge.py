@@ -76,8 +76,16 @@ def test_events_go_when_none_can_come_again_and_never_before_they_are_sent(store
         "VALUES (:id, 'notifications', 'waiting', 'order:1', '{}', now() - interval '20 days')",
         id=uuid.uuid4(),
     )
-    assert run_scheduled("purge_expired") == {**NOTHING, "events": 2}
+    for name, days in (("old", 16), ("recent", 14)):
+        sent_at = datetime.now(UTC) - timedelta(days=days)
+        stores.mongo["itlc_pbfr"]["sent_events"].insert_one({"_id": name, "published_at": sent_at})
+        stores.graph("CREATE (:SentEvent {id: $name, published_at: $at})", name=name, at=sent_at)
+    stores.graph("CREATE (:Outbox {id: 'waiting', created_at: datetime() - duration({days: 20})})")
+    assert run_scheduled("purge_expired") == {**NOTHING, "events": 4}
     assert {row["type"] for row in stores.rows("itlc_orders", "SELECT type FROM outbox")} == {"recent", "waiting"}
+    assert [document["_id"] for document in stores.documents("sent_events")] == ["recent"]
+    left = stores.graph("MATCH (e) WHERE e:SentEvent OR e:Outbox RETURN e.id AS id ORDER BY id")
+    assert left == [{"id": "recent"}, {"id": "waiting"}]
     assert stores.rows("itlc_orders", "SELECT consumer FROM inbox") == [{"consumer": "recent"}]
 
 
@@ -139,4 +147,4 @@ def test_a_store_that_is_away_keeps_no_other_from_being_purged(stores: Stores, m
     monkeypatch.setattr(mongo.DocumentStore, "read", fail)
     done = run_scheduled("purge_expired")
     assert done["keys"] == 1
-    assert done["failed"] == 10 + len(mongo.STORES)
+    assert done["failed"] == 11 + len(mongo.STORES)

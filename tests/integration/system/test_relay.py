@@ -14,6 +14,8 @@ from itlc.events import Event, event
 from itlc.settings import settings
 from itlc.stores import mongo, neo4j, outbox, postgres
 
+from infra.local.resend import send_again
+from infra.local.stack import Endpoints
 from tests.support.calling import run_scheduled
 from tests.support.stack import Stores
 
@@ -69,6 +71,40 @@ def test_what_waits_in_any_store_is_sent_once(stores: Stores) -> None:
         assert stores.rows(database.name, "SELECT id FROM outbox WHERE published_at IS NULL") == []
     assert stores.documents("projects")[0]["outbox"] == []
     assert stores.graph("MATCH (o:Outbox) RETURN o.id AS id") == []
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_what_was_in_a_killed_emulators_queues_is_sent_again_from_every_store(
+    stores: Stores, endpoints: Endpoints
+) -> None:
+    waiting = wait_everywhere(stores)
+    assert run_scheduled("relay_outbox")["sent"] == 7
+    before = {message["id"]: message for message in received()}
+    stores.mongo["itlc_pbfr"]["projects"].delete_many({})
+    said_so: list[str] = []
+    send_again(endpoints, said_so.append)
+    assert said_so == ["AWS emulator: its queues were lost; 7 events of the last hour are sent again"]
+    assert run_scheduled("relay_outbox") == {"sent": 7, "unsent": 0, "stores_away": 0}
+    again = received()
+    assert len(again) == len(waiting)
+    for message in again:  # one of PostgreSQL waits since it was written, the others since they were to be sent again
+        assert {**message, "created_at": ""} == {**before[message["id"]], "created_at": ""}
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_what_was_sent_over_an_hour_ago_is_not_sent_again(stores: Stores, endpoints: Endpoints) -> None:
+    wait_everywhere(stores)
+    assert run_scheduled("relay_outbox")["sent"] == 7
+    assert len(received()) == 7
+    for database in postgres.DATABASES:
+        stores.rows(database.name, "UPDATE outbox SET published_at = now() - interval '61 minutes'")
+    long_ago = datetime.now(UTC) - timedelta(minutes=61)
+    stores.mongo["itlc_pbfr"]["sent_events"].update_many({}, {"$set": {"published_at": long_ago}})
+    stores.graph("MATCH (e:SentEvent) SET e.published_at = datetime() - duration({minutes: 61})")
+    said_so: list[str] = []
+    send_again(endpoints, said_so.append)
+    assert said_so == []
+    assert run_scheduled("relay_outbox")["sent"] == 0
 
 
 @pytest.mark.usefixtures("no_nudge")

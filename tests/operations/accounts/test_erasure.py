@@ -156,7 +156,9 @@ def test_nothing_of_the_person_is_left_in_any_store(stores: Stores) -> None:
         assert place in before, place
     for place in ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping"):
         assert f"itlc_pbfr.{place}" in before or place == "bookkeeping", place
-    assert {"neo4j.OrderStep", "neo4j.IdempotencyKey"} <= set(before)
+    assert {"neo4j.OrderStep", "neo4j.IdempotencyKey", "neo4j.SentEvent"} <= set(before)
+    told = {"user_ids": life.ada.user_id}
+    stores.mongo["itlc_pbfr"]["sent_events"].insert_one({"_id": "of a review", **told, "event": NAME})
 
     assert life.ada.call("erase_me").status == 202
     drain()
@@ -168,6 +170,8 @@ def test_nothing_of_the_person_is_left_in_any_store(stores: Stores) -> None:
     for database in DATABASES:
         sql = "SELECT * FROM idempotency_keys WHERE caller = :caller"
         assert stores.rows(database.name, sql, caller=f"user:{life.ada.user_id}") == [], database.name
+    assert stores.documents("sent_events", told) == []
+    assert stores.graph("MATCH (e:SentEvent) WHERE $id IN e.user_ids RETURN e", id=life.ada.user_id) == []
     assert stores.documents("bookkeeping", {"idempotency.caller": f"user:{life.ada.user_id}"}) == []
     ledger_holds(stores)
 

@@ -16,7 +16,7 @@ from itlc.system.snapshots import Snapshots
 
 from tests.operations.system.world import LONG_AGO, World
 from tests.support.calling import As
-from tests.support.queues import dead_letters, drain
+from tests.support.queues import dead_letters, drain, receive_all
 
 
 def wait_in(world: World, where: str) -> str:
@@ -73,6 +73,27 @@ def sent_long_ago(world: World) -> str:
 def test_a_sent_event_that_nobody_consumed(world: World) -> None:
     lost = sent_long_ago(world)
     assert world.broken() == {"sent_event_is_consumed": [f"event:{lost}"]}
+
+
+@pytest.mark.parametrize("where", ["itlc_pbfr", "neo4j"])
+def test_an_event_of_another_store_that_nobody_consumed(world: World, where: str) -> None:
+    lost = event("notifications", "notice", "order:1", {"message": "a", "user_ids": [], "emails": [], "actor_id": None})
+    if where == "neo4j":
+        neo4j.graph.write(lambda transaction: transaction.emit(lost))
+        ago = "SET e.published_at = datetime() - duration({minutes: $minutes})"
+        world.stores.graph(f"MATCH (e:SentEvent) {ago}", minutes=14)
+    else:
+        mongo.projects.write(lambda writer: writer.create({"owner_id": 0}, lambda _: None, lost))
+        young = {"$set": {"published_at": mongo.now() - timedelta(minutes=14)}}
+        world.stores.mongo["itlc_pbfr"]["sent_events"].update_many({}, young)
+    assert len(receive_all("notifications")) == 1
+    assert "sent_event_is_consumed" not in world.broken(), "it may be on its way"
+    if where == "neo4j":
+        world.stores.graph(f"MATCH (e:SentEvent) {ago}", minutes=16)
+    else:
+        old = {"$set": {"published_at": mongo.now() - timedelta(minutes=16)}}
+        world.stores.mongo["itlc_pbfr"]["sent_events"].update_many({}, old)
+    assert world.broken()["sent_event_is_consumed"] == [f"event:{lost.id}"]
 
 
 def test_a_sent_event_may_be_a_dead_letter(world: World) -> None:

@@ -119,6 +119,10 @@ def _parts(user_id: int, person: accounts.Person) -> dict[str, Callable[[], obje
         "ratings": lambda: mongo.ratings.write(lambda db: feedback.erase_from_ratings(db, user_id)),
         "neo4j": lambda: _erase_from_plans(user_id, person),
         "neo4j.keys": lambda: neo4j.graph.write(lambda db: neo4j.forget_keys(db, caller)),
+        "neo4j.sent": lambda: _in_batches(
+            lambda: neo4j.graph.write(lambda db: neo4j.forget_notices(db, user_id, person.emails, BATCH))
+        ),
+        "sent_events": lambda: mongo.forget_notices(user_id, person.emails),
     }
     for database in postgres.DATABASES:
         parts[f"{database.name}.keys"] = partial(database.write, partial(keys.forget, caller=caller))

@@ -2,8 +2,8 @@
 
 A MongoDB write here is one change of one document. What must happen elsewhere travels inside that document, in
 its `outbox` array; an idempotency key and its answer inside the document that the request created. Both outlive
-their document, in the collection `bookkeeping`, which also keeps the answers of requests that created none. How often
-somebody writes is counted in `request_counts`.
+their document, in the collection `bookkeeping`, which also keeps the answers of requests that created none. An event
+that was sent is kept in `sent_events` for a while. How often somebody writes is counted in `request_counts`.
 A document counts its changes in `version`, and each change is made of the version that was looked at.
 No domain's queries here: they are in its `repository.py`.
 """
@@ -13,6 +13,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection as AnyCollection
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,7 @@ Document = dict[str, Any]
 NAME = "itlc_pbfr"
 BOOKKEEPING = "bookkeeping"
 REQUEST_COUNTS = "request_counts"
+SENT_EVENTS = "sent_events"
 TRIES = 20
 OUT_OF_DISK_SPACE = 14031
 AGREEING = timedelta(seconds=5)
@@ -297,10 +299,10 @@ class DocumentWriter:
         self.emitted += [(documents, object_id, event) for event in emitted]
 
     def mark_published(self, ids: set[str]) -> None:
-        """Take sent events out of their documents' outboxes."""
+        """Note that these events were sent."""
         for documents, object_id, event in self.emitted:
             if event.id in ids:
-                take_out(documents, object_id, event.id)
+                mark_published(documents, object_id, event)
 
 
 def now() -> datetime:
@@ -434,18 +436,58 @@ def purge_counts(limit: int) -> int:
 def outbox_entry(event: events.Event) -> Document:
     """An event as it waits in a document's `outbox`, from now on by the server's clock: claimed for whoever writes it,
     for half a minute."""
-    fields, moment = asdict(event), now()
+    moment = now()
     return {
-        "id": fields.pop("id"),
+        "id": event.id,
         "created_at": moment,
         "claimed_until": moment + events.CLAIM,
-        "event": json.dumps(fields, separators=(",", ":")),
+        "event": _kept_event(event),
     }
 
 
+def _kept_event(event: events.Event) -> str:
+    """An event but for its id."""
+    fields = asdict(event)
+    del fields["id"]
+    return json.dumps(fields, separators=(",", ":"))
+
+
 def take_out(documents: "Collection[Document]", object_id: ObjectId, event_id: str) -> None:
-    """Remove a sent event from its document's outbox."""
+    """Remove an event from its document's outbox."""
     documents.update_one({"_id": object_id}, {"$pull": {"outbox": {"id": event_id}}})
+
+
+def mark_published(documents: "Collection[Document]", object_id: ObjectId, event: events.Event) -> None:
+    """Note that an event of a document's outbox was sent, and take it out. Where the process dies between the two, it
+    is sent once more, and noted anew."""
+    user_ids, emails = event.addressees
+    noted = {"published_at": now(), "event": _kept_event(event), "user_ids": user_ids, "emails": emails}
+    documents.database[SENT_EVENTS].update_one({"_id": event.id}, {"$set": noted}, upsert=True)
+    take_out(documents, object_id, event.id)
+
+
+def sent_ids(since: timedelta, until: timedelta) -> "Iterator[str]":
+    """The ids, in their order, of events that were sent between so long ago and so long ago. Raises StoreAway."""
+    with sent_events.read() as sent:
+        moment = now()
+        between = {"published_at": {"$gt": moment - since, "$lt": moment - until}}
+        for document in sent.find(between, {"_id": 1}, batch_size=1_000).sort("_id", 1):
+            yield document["_id"]
+
+
+def forget_notices(user_id: int, emails: "AnyCollection[str]") -> None:
+    """Remove the sent events that told a user, or one of these addresses, something. Raises StoreAway."""
+    with sent_events.read() as sent:
+        told = [{"user_ids": user_id}, {"emails": {"$in": [email.lower() for email in emails]}}]
+        sent.delete_many({"$or": told})
+
+
+def purge_sent(older_than: timedelta, limit: int) -> int:
+    """Remove up to `limit` events that were sent longer ago than that; returns how many. Raises StoreAway."""
+    with sent_events.read() as sent:
+        old = {"published_at": {"$lt": now() - older_than}}
+        ids = [document["_id"] for document in sent.find(old, {"_id": 1}, limit=limit)]
+        return sent.delete_many({"_id": {"$in": ids}}).deleted_count if ids else 0
 
 
 def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int]:
@@ -463,7 +505,7 @@ def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int
     sent = events.send([event for _, event in claimed])
     for object_id, event in claimed:
         if event.id in sent:
-            take_out(documents, object_id, event.id)
+            mark_published(documents, object_id, event)
     return waiting, len(sent)
 
 
@@ -489,5 +531,6 @@ faqs = DocumentStore("faqs")
 ratings = DocumentStore("ratings")
 reviews = DocumentStore("reviews")
 bookkeeping = DocumentStore(BOOKKEEPING)
+sent_events = DocumentStore(SENT_EVENTS)
 
 STORES = (projects, blogs, faqs, ratings, reviews, bookkeeping)

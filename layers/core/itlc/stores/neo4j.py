@@ -1,14 +1,15 @@
 """The Neo4j graph of orders and their steps: one cached driver, whole transactions, retried by the driver.
 
 No queries on the domain's nodes here: they are in `itlc/plans/repository.py`. What every store keeps for itself
-is kept here as nodes: `:Outbox`, `:IdempotencyKey` and `:RequestCount`.
+is kept here as nodes: `:Outbox`, `:SentEvent`, `:IdempotencyKey` and `:RequestCount`.
 """
 
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from neo4j.exceptions import (
     SessionExpired,
     TransientError,
 )
+from neo4j.time import Duration
 
 from itlc import events
 from itlc.errors import StillRunning, StoreAway
@@ -213,11 +215,14 @@ class GraphTransaction:
     def emit(self, event: events.Event) -> None:
         """Write an event beside its cause, as an `:Outbox` node of the same transaction."""
         fields = asdict(event)
+        user_ids, emails = event.addressees
         self.run(
-            "CREATE (:Outbox {id: $id, event: $event, created_at: datetime(), "
+            "CREATE (:Outbox {id: $id, event: $event, user_ids: $user_ids, emails: $emails, created_at: datetime(), "
             "claimed_until: datetime() + duration({seconds: $claim})})",
             id=fields.pop("id"),
             event=json.dumps(fields, separators=(",", ":")),
+            user_ids=user_ids,
+            emails=emails,
             claim=int(events.CLAIM.total_seconds()),
         )
         self.emitted.append(event)
@@ -267,8 +272,48 @@ class GraphKeys:
 
 
 def mark_published(transaction: GraphTransaction, ids: set[str]) -> None:
-    """Remove sent events from the graph."""
-    transaction.run("UNWIND $ids AS id MATCH (o:Outbox {id: id}) DELETE o", ids=sorted(ids))
+    """Note that these events were sent: they become `:SentEvent` nodes."""
+    transaction.run(
+        "UNWIND $ids AS id MATCH (o:Outbox {id: id}) SET o:SentEvent, o.published_at = datetime() "
+        "REMOVE o:Outbox, o.claimed_until",
+        ids=sorted(ids),
+    )
+
+
+def sent_ids(transaction: GraphTransaction, after: str, since: timedelta, until: timedelta, limit: int) -> list[str]:
+    """The next `limit` ids, in their order, of events that were sent between so long ago and so long ago."""
+    records = transaction.run(
+        "MATCH (e:SentEvent) WHERE e.id > $after AND datetime() - $since < e.published_at < datetime() - $until "
+        "RETURN e.id AS id ORDER BY e.id LIMIT $limit",
+        after=after,
+        since=Duration(seconds=since.total_seconds()),
+        until=Duration(seconds=until.total_seconds()),
+        limit=limit,
+    )
+    return [record["id"] for record in records]
+
+
+def forget_notices(transaction: GraphTransaction, user_id: int, emails: Collection[str], limit: int) -> int:
+    """Remove up to `limit` sent events that told a user, or one of these addresses, something; returns how many."""
+    gone = transaction.one(
+        "MATCH (e:SentEvent) WHERE $user_id IN e.user_ids OR any(email IN e.emails WHERE email IN $emails) "
+        "WITH e LIMIT $limit DELETE e RETURN count(*) AS gone",
+        user_id=user_id,
+        emails=[email.lower() for email in emails],
+        limit=limit,
+    )
+    return int(gone["gone"]) if gone else 0
+
+
+def purge_sent(transaction: GraphTransaction, older_than: timedelta, limit: int) -> int:
+    """Remove up to `limit` events that were sent longer ago than that; returns how many."""
+    gone = transaction.one(
+        "MATCH (e:SentEvent) WHERE e.published_at < datetime() - $older_than "
+        "WITH e LIMIT $limit DELETE e RETURN count(*) AS gone",
+        older_than=Duration(seconds=older_than.total_seconds()),
+        limit=limit,
+    )
+    return int(gone["gone"]) if gone else 0
 
 
 def claim(transaction: GraphTransaction, limit: int = 100) -> list[events.Event]:

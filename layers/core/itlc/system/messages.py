@@ -3,9 +3,11 @@
 import json
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from heapq import merge
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 from itlc.stores import mongo, neo4j, postgres
@@ -14,6 +16,8 @@ from itlc.system.findings import Tally, batches, side_by_side
 from itlc.system.snapshots import Snapshots
 
 OUTBOX_AGE = timedelta(minutes=2)
+LOOKED_FOR, CONSUMED_AFTER = timedelta(days=14), timedelta(minutes=15)
+"""How long ago an event was sent that is looked for among the consumed ones, at most and at least."""
 BATCH = 1_000
 
 COUNT_OUTBOX = "SELECT count(*) FROM outbox"
@@ -64,7 +68,8 @@ def _check_graph(tally: Tally, looked: str, wrong: str, what: str, **values: Any
 
 COUNT_SENT = "SELECT count(*) FROM outbox WHERE published_at IS NOT NULL"
 # Two consumers keep no inbox, for what they do may be repeated. Of a project's progress the project itself tells
-# (`project_follows_its_orders`), of an erasure the user. Sent events are kept for 15 days, inboxes for longer.
+# (`project_follows_its_orders`), of an erasure the user; both are told of by PostgreSQL alone. Sent events are kept for
+# 15 days, inboxes for longer.
 SENT = """
     SELECT get_byte(uuid_send(id), 0) * 256 + get_byte(uuid_send(id), 1) AS part,
         string_agg(uuid_send(id), ''::bytea) AS ids
@@ -93,13 +98,43 @@ def check_consumed(stores: Snapshots, tally: Tally) -> None:
     """Look for each event that was sent a quarter of an hour ago in the inboxes, and then in the dead-letter queues."""
     snapshots = [stores.of(database) for database in postgres.DATABASES]
     tally.look(sum(snapshot.number(COUNT_SENT) for snapshot in snapshots))
-    sent = merge(*(snapshot.rows(SENT) for snapshot in snapshots), key=_part)
+    elsewhere = (mongo.sent_ids(LOOKED_FOR, CONSUMED_AFTER), _sent_from_graph())
+    sent = merge(
+        *(snapshot.rows(SENT) for snapshot in snapshots),
+        *(_in_parts(stores.in_time(ids), tally) for ids in elsewhere),
+        key=_part,
+    )
     received = merge(*(snapshot.rows(RECEIVED) for snapshot in snapshots), key=_part)
     buried: set[uuid.UUID] | None = None
     for event_id in chain(unconsumed(sent, received), _erasures_to_do(stores)):
         buried = buried_events(stores.deadline) if buried is None else buried
         if event_id not in buried:
             tally.report(f"event:{event_id}")
+
+
+def _sent_from_graph() -> Iterator[str]:
+    after: str | None = ""
+    while after is not None:
+        looked_for = partial(neo4j.sent_ids, after=after, since=LOOKED_FOR, until=CONSUMED_AFTER, limit=BATCH)
+        ids = neo4j.graph.read(looked_for)
+        yield from ids
+        after = ids[-1] if len(ids) == BATCH else None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The ids that begin with the same two bytes, as the bytes of all of them at once."""
+
+    part: int
+    ids: bytes
+
+
+def _in_parts(ids: Iterable[str], tally: Tally) -> Iterator[_Part]:
+    """The ids of another store, which come in their order, as PostgreSQL gives its own."""
+    for part, same in groupby((uuid.UUID(id).bytes for id in ids), lambda id: int.from_bytes(id[:2])):
+        packed = b"".join(same)
+        tally.look(len(packed) // 16)
+        yield _Part(part, packed)
 
 
 def _erasures_to_do(stores: Snapshots) -> Iterator[uuid.UUID]:

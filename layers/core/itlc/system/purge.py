@@ -36,6 +36,10 @@ def purge(deadline: Deadline) -> dict[str, int]:
             ("events", f"{database.name}.inbox", _in(database, _received)),
             ("counts", database.name, _in(database, request_counts.purge)),
         ]
+    steps.append(("events", "itlc_pbfr.sent_events", lambda: mongo.purge_sent(SENT_KEPT, BATCH)))
+    steps.append(
+        ("events", "neo4j", lambda: neo4j.graph.write(lambda graph: neo4j.purge_sent(graph, SENT_KEPT, BATCH)))
+    )
     for purge_accounts in expiry.PURGES:
         steps.append(("sessions", "itlc_users", _in(postgres.users, purge_accounts)))
     steps += [("keys", f"itlc_pbfr.{store.collection}", partial(_mongo_keys, store)) for store in mongo.STORES]
