@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 LOST = timedelta(hours=1)
 """What was sent longer ago was consumed, or is a dead letter that its operator knows of."""
 WAIT_AGAIN = (
-    "UPDATE outbox SET published_at = NULL, claimed_until = now() WHERE published_at > now() - CAST(:lost AS interval)"
+    "UPDATE outbox SET published_at = NULL, claimed_until = now(), created_at = now() "
+    "WHERE published_at > now() - CAST(:lost AS interval)"
 )
 WAIT_AGAIN_IN_GRAPH = (
     "MATCH (e:SentEvent) WHERE e.published_at > datetime() - duration({seconds: $lost}) "

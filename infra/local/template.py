@@ -68,7 +68,8 @@ def policies(operation: Found) -> list[str]:
     if EVERY_QUEUE in reach.queues:
         needed.append("SendsToEveryQueue")
     else:
-        needed += sorted(f"Sends{logical_id(queue)}" for queue in reach.queues)
+        own = {app.queue} if app.kind == "queue" and app.queue else set()  # for what is put off
+        needed += sorted(f"Sends{logical_id(queue)}" for queue in reach.queues | own)
     if app.kind == "queue" and app.queue:
         needed.append(f"Buries{logical_id(app.queue)}")
     if "ses" in reach.services:

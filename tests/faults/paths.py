@@ -95,7 +95,7 @@ def unsent(work: Callable[[], object]) -> None:
 def left_to_the_queue(work: Callable[[], Response]) -> None:
     """Make a request that answers 202, for its saga gets nowhere: the queue has its first message."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Saga, "run", lambda saga, first: None)
+        patch.setattr(Saga, "run", lambda saga, first, seconds: None)
         assert work().status == 202
 
 

@@ -47,10 +47,15 @@ class Conflict(ItlcError):
     """The request contradicts the present state of things."""
 
 
-class StillRunning(Conflict):
-    """The first request with this idempotency key has not ended yet."""
+class Passing(Conflict):
+    """A conflict that ends by itself, soon: the same request may succeed after `retry_after` seconds, under the same
+    key."""
 
     retry_after = 1
+
+
+class StillRunning(Passing):
+    """The first request with this idempotency key has not ended yet."""
 
 
 class PreconditionFailed(ItlcError):

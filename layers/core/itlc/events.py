@@ -23,11 +23,13 @@ from itlc.settings import settings
 SCHEMA = 1
 CLAIM = timedelta(seconds=30)
 SQS_BATCH, SQS_BATCH_BYTES = 10, 256 * 1024
+PUT_OFF = timedelta(minutes=1)
 LONGEST_DELAY = timedelta(minutes=15)
 """The longest that SQS keeps a message back."""
 AGGREGATE = re.compile(r"[\x20-\x7e]{1,128}")
 REQUEST_ID = re.compile(r"[\x20-\x7e]{1,64}")
 MAX_VERSION = 2**63 - 1
+UNKEPT = re.compile("[\0\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -86,12 +88,25 @@ def event(
     )
 
 
+def waiting_event(id: str, kept: str) -> Event | None:
+    """An event as a store keeps it, by its id; None for what cannot be read, which is logged and keeps no other from
+    being sent."""
+    try:
+        return Event(id=id, **json.loads(kept))
+    except (TypeError, ValueError):
+        log.exception("an event that waits cannot be read", extra={"event_id": id})
+        return None
+
+
 def read_event(queue: str, body: str) -> Event:
     """The event in a queue message. Raises Poison, with the reason, for what can never be one."""
     try:
-        fields = json.loads(body)
+        fields = json.loads(body, parse_constant=_refuse_constant)
+        unkept = any(UNKEPT.search(text) for text in _texts(fields))
     except (ValueError, RecursionError) as error:  # the latter where it nests too deep to be read
         raise Poison("the message is not JSON") from error
+    if unkept:
+        raise Poison("the message has characters that no store keeps: a NUL or half of a pair")
     if not isinstance(fields, dict) or fields.pop("schema", None) != SCHEMA:
         raise Poison(f"the message is not of schema {SCHEMA}")
     try:
@@ -103,6 +118,24 @@ def read_event(queue: str, body: str) -> Event:
         raise Poison("the message's type is not a string or its payload not an object")
     _check_envelope(read)
     return read
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a parsed message, the names of fields too."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _texts(item)
+        case dict():
+            for name, item in value.items():
+                yield name
+                yield from _texts(item)
 
 
 def _check_envelope(read: Event) -> None:
@@ -183,6 +216,14 @@ def send_later(event: Event, delay: timedelta) -> None:
         QueueUrl=settings().queues[event.queue],
         MessageBody=event.body(),
         DelaySeconds=int(min(delay, LONGEST_DELAY).total_seconds()),
+    )
+
+
+def put_off(queue: str, body: str) -> None:
+    """Put a message that waits for a store into its queue once more, as a new one that comes after `PUT_OFF`: what is
+    tried too often is a dead letter, and a store may be away for longer than that. Raises what SQS raises."""
+    client("sqs").send_message(
+        QueueUrl=settings().queues[queue], MessageBody=body, DelaySeconds=int(PUT_OFF.total_seconds())
     )
 
 

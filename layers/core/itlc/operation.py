@@ -30,8 +30,9 @@ from itlc.errors import (
     KeyReused,
     Malformed,
     NotFound,
+    Passing,
     Poison,
-    StillRunning,
+    StoreAway,
     Unauthenticated,
 )
 from itlc.idempotency import Answer, Key, Replayed, Store, fingerprint, slow_fingerprint
@@ -49,6 +50,8 @@ KeyUse = Literal["none", "optional", "required"]
 
 KEY_FORM = re.compile(r"[\x20-\x7e]{1,255}")
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+LAST_TRY_BUT_ONE = 4
+"""A queue has five tries for a message (`maxReceiveCount`)."""
 REMEMBERED_REFUSALS = (NotFound, Forbidden, Conflict, Invalid, InsufficientTokens)
 
 __all__ = ["Deadline", "Operation", "Reply", "Route"]
@@ -268,7 +271,8 @@ class Operation(Chalice):
 
     def consumes(self, queue: str) -> Callable[[Callable[[events.Event], None]], Callable[[events.Event], None]]:
         """Declare that the view applies each event of `queue`. A message for which it raises is tried again, alone;
-        one that can never succeed (`Poison`) goes to the dead-letter queue at once, with its reason."""
+        one that can never succeed (`Poison`) goes to the dead-letter queue at once, with its reason; one that needs a
+        store which is away (`StoreAway`) never becomes a dead letter: before its last try it is put off."""
 
         def declare(view: Callable[[events.Event], None]) -> Callable[[events.Event], None]:
             self.queue, self.kind = queue, "queue"
@@ -360,7 +364,7 @@ class Operation(Chalice):
         except Replayed as replayed:
             first = replayed.answer
             return Answer(first.status, first.body, {**first.headers, "Idempotency-Replayed": "true"})
-        except (StillRunning, KeyReused):
+        except (Passing, KeyReused):
             raise
         except REMEMBERED_REFUSALS as error:
             if key is not None and store is not None:
@@ -389,14 +393,17 @@ class Operation(Chalice):
             with telemetry.call(self.name, "message", None) as line:
                 line.update(message_id=record["messageId"], receives=record["attributes"]["ApproximateReceiveCount"])
                 try:
-                    self._apply(queue, view, record["body"], line)
+                    self._apply(queue, view, record, line)
                 except Exception as error:
                     line.update(failed=True, problem=type(error).__name__)
                     telemetry.logger(self.name).exception("message failed", extra={"message_id": record["messageId"]})
                     failures.append({"itemIdentifier": record["messageId"]})
         return {"batchItemFailures": failures}
 
-    def _apply(self, queue: str, view: Callable[[events.Event], None], body: str, line: dict[str, Any]) -> None:
+    def _apply(
+        self, queue: str, view: Callable[[events.Event], None], record: dict[str, Any], line: dict[str, Any]
+    ) -> None:
+        body = record["body"]
         token = events.request_id.set(None)
         try:
             event = events.read_event(queue, body)
@@ -406,6 +413,11 @@ class Operation(Chalice):
         except Poison as poison:
             line["poison"] = poison.reason
             events.bury(queue, body, poison.reason)
+        except StoreAway:
+            if int(record["attributes"]["ApproximateReceiveCount"]) < LAST_TRY_BUT_ONE:
+                raise
+            line["put_off"] = True
+            events.put_off(queue, body)
         finally:
             events.request_id.reset(token)
 

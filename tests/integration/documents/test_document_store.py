@@ -115,6 +115,18 @@ def test_a_notice_outlives_the_review_that_it_tells_of(stores: Stores, queue_awa
     assert ada.call("write_review", {"service_id": service, "review": "Neat."}, key="k").text == review.text
 
 
+def test_an_event_outlives_its_document_though_another_keeps_the_same_key(
+    stores: Stores, queue_away: pytest.MonkeyPatch
+) -> None:
+    service = service_of(bob)
+    order_in("completed", ada, bob, service_id=service)
+    review = ada.call("write_review", {"service_id": service, "review": "Neat."}, key="k")
+    (document,) = stores.documents("reviews")
+    collection(stores, "bookkeeping").insert_one({"idempotency": document["idempotency"]})
+    assert ada.call("delete_review", review_id=review["id"]).status == 204
+    assert (stores.documents("reviews"), waiting(stores, "bookkeeping")) == ([], ["notice"])
+
+
 def test_spent_keys_go_and_what_is_left_of_the_deleted_with_them(stores: Stores) -> None:
     body = {"name": "Garden", "description": "Roses."}
     kept = ada.call("create_project", body, key="kept")["id"]

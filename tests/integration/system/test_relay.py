@@ -300,3 +300,24 @@ def test_when_the_queues_are_away_each_store_tries_once_and_none_is_called_away(
         patched.setattr(events, "_send_batch", gone)
         assert run_scheduled("relay_outbox") == {"sent": 0, "unsent": 7, "stores_away": 0}
     assert len(tried) == len(waiting)
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_an_event_that_cannot_be_read_keeps_no_other_from_being_sent(
+    stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = wait_everywhere(stores)
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    for name, kept in (("of a later version", '{"queue": "topups", "colour": "red"}'), ("spoilt", "{")):
+        entry = {"id": name, "event": kept, "created_at": past, "claimed_until": past}
+        stores.mongo["itlc_pbfr"]["projects"].insert_one({"name": name, "outbox": [entry]})
+        stores.graph(
+            "CREATE (:Outbox {id: $id, event: $event, created_at: datetime('2020-01-01'), "
+            "claimed_until: datetime() - duration({seconds: 1})})",
+            id=name,
+            event=kept,
+        )
+    assert run_scheduled("relay_outbox")["stores_away"] == 0
+    assert {message["id"] for message in received()} == waiting
+    unread = [record for record in caplog.records if record.message == "an event that waits cannot be read"]
+    assert sorted({getattr(record, "event_id", "") for record in unread}) == ["of a later version", "spoilt"]

@@ -164,12 +164,13 @@ def test_a_project_that_is_changed_while_it_closes_opens_again(
     assert bob.call("make_order", bid_id=bid).status == 201
 
 
-def test_who_is_refused_does_not_open_what_another_has_closed(stores: Stores, project: str) -> None:
-    first, second = (postgres.orders.write(lambda db: repository.close_project(db, project)) for _ in range(2))
-    assert first < second
-    postgres.orders.write(lambda db: repository.open_project(db, project, first))
-    assert bid_for(project).status == 409
-    postgres.orders.write(lambda db: repository.open_project(db, project, second))
+@pytest.mark.parametrize("refused", [0, 1], ids=["the first", "the second"])
+def test_who_is_refused_does_not_open_what_another_has_closed(stores: Stores, project: str, refused: int) -> None:
+    closings = [postgres.orders.write(lambda db: repository.close_project(db, project)) for _ in range(2)]
+    assert closings[0] < closings[1]
+    for number in (refused, 1 - refused):
+        assert bid_for(project).status == 409
+        postgres.orders.write(lambda db: repository.open_project(db, project, closings[number]))  # noqa: B023
     assert bid_for(project).status == 201
 
 

@@ -2,7 +2,11 @@
 
 import pytest
 from itlc import events
+from itlc.aws import client
+from itlc.errors import StoreAway
 from itlc.notices import notice
+from itlc.settings import settings
+from itlc.stores import postgres
 
 from tests.support.calling import deliver
 from tests.support.people import person
@@ -36,3 +40,36 @@ def test_what_cannot_be_buried_is_tried_again_and_holds_up_nobody(
     failed = deliver("deliver_notifications", "{", notice("order:1", "Hello", users=[ada.user_id]).body())
     assert failed == ["message-0"]
     assert told(stores) == ["Hello"]
+
+
+@pytest.mark.parametrize(
+    ("receives", "kept_by_the_queue", "put_off"), [(1, True, 0), (3, True, 0), (4, False, 1), (5, False, 1)]
+)
+def test_what_needs_a_store_that_is_away_is_put_off_before_it_is_a_dead_letter(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, receives: int, kept_by_the_queue: bool, put_off: int
+) -> None:
+    ada = person("Ada")
+    body = notice("order:1", "Hello", users=[ada.user_id]).body()
+
+    def away(*args: object) -> None:
+        raise StoreAway("itlc_orders")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres.orders, "write", away)
+        failed = deliver("deliver_notifications", body, receives=receives)
+    assert failed == (["message-0"] if kept_by_the_queue else [])
+    assert dead_letters("notifications") == []
+    url, waiting = settings().queues["notifications"], "ApproximateNumberOfMessagesDelayed"
+    found = client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[waiting])
+    assert int(found["Attributes"][waiting]) == put_off
+    assert deliver("deliver_notifications", body) == []
+    assert told(stores) == ["Hello"]
+
+
+def test_only_a_store_that_is_away_puts_a_message_off(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    body = notice("order:1", "Hello", users=[person("Ada").user_id]).body()
+    monkeypatch.setattr(postgres.orders, "write", broken)
+    assert deliver("deliver_notifications", body, receives=5) == ["message-0"]

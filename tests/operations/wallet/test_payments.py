@@ -1,6 +1,7 @@
 """Paying for orders: settled at once, refused, cut off anywhere, and never twice."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -346,8 +347,8 @@ def test_with_the_orders_away_after_the_pivot_it_answers_202_not_503(
     def away() -> Any:
         raise StoreAway("itlc_orders")
 
-    def run_then_lose_sight(saga: Saga, event: events.Event) -> None:
-        run(saga, event)
+    def run_then_lose_sight(saga: Saga, event: events.Event, seconds: float) -> None:
+        run(saga, event, seconds)
         monkeypatch.setattr(postgres.orders, "read", away)
 
     run = Saga.run
@@ -355,6 +356,47 @@ def test_with_the_orders_away_after_the_pivot_it_answers_202_not_503(
     assert pay(ada, order).status == 202
     monkeypatch.undo()
     assert pay(ada, order).status == 201
+
+
+def test_a_201_says_that_the_provider_has_the_tokens_whoever_went_on_with_the_payment(
+    ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Saga.apply
+    by_the_queue: list[str] = []
+
+    def after_the_queue(saga: Saga, event: events.Event) -> Any:
+        if event.type == "collected" and not by_the_queue:
+            by_the_queue.append(event.id)
+            assert deliver("settle_payments", event.body()) == []
+        return apply(saga, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Saga, "apply", after_the_queue)
+        patch.setattr(events, "send_now", lambda emitted, published: None)
+        assert pay(ada, order).status == 201
+    assert by_the_queue
+    assert tokens_of(stores, ada, bob) == [380, 120]
+
+
+def test_a_request_leaves_to_the_queue_what_takes_too_long(
+    ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, clock = Saga.apply, time.monotonic
+    late = 0.0
+
+    def slowly(saga: Saga, event: events.Event) -> Any:
+        nonlocal late
+        late += 3
+        return apply(saga, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Saga, "apply", slowly)
+        patch.setattr(time, "monotonic", lambda: clock() + late)
+        response = pay(ada, order)  # two steps: the third would begin 6 s after the first
+    assert response.status == 201
+    assert tokens_of(stores, ada, bob) == [380, 0]
+    drain()
+    assert tokens_of(stores, ada, bob) == [380, 120]
 
 
 def test_with_the_queues_away_it_is_settled_all_the_same(
@@ -366,6 +408,11 @@ def test_with_the_queues_away_it_is_settled_all_the_same(
     monkeypatch.setattr(events, "send", away)
     assert pay(ada, order).status == 201
     assert tokens_of(stores, ada, bob) == [380, 120]
+
+
+def _forget_for_whom(stores: Stores) -> None:
+    """Escrows of before 0002 do not say of whom and for whom they are: no room is kept for what they hold."""
+    stores.rows("itlc_users", "UPDATE full_escrows SET tokens = NULL, payer_id = NULL, payee_id = NULL")
 
 
 def _begin(who: As, order_id: int, stores: Stores, patch: pytest.MonkeyPatch) -> events.Event:
@@ -443,12 +490,37 @@ def test_what_is_released_to_somebody_erased_meanwhile_goes_to_the_house(
     assert tokens_of(stores, bob) == [0]
 
 
+def test_room_is_kept_for_what_is_on_the_way(
+    ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for who in (ada, bob):
+        for tokens in (1_000_000_000, 1_000_000_000, 147_483_000):
+            give(who.user_id or 0, tokens)
+    cy = holder("Cy", 500)
+    (other,) = payable(cy, bob, "100.00")
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.users, 2, Cut())
+        assert pay(ada, order).status == 201  # for Bob, who has room for 647 tokens; or back to Ada, for 147 and these
+        assert tokens_of(stores, ada, bob) == [2_147_483_380, 2_147_483_000]
+    for who, room in ((ada, 147), (bob, 527)):
+        for tokens, status in ((room + 1, "failed"), (room, "completed")):
+            give(who.user_id or 0, tokens)
+            newest = "SELECT status FROM token_topups WHERE user_id = :id ORDER BY id DESC LIMIT 1"
+            assert stores.rows("itlc_tokens", newest, id=who.user_id) == [{"status": status}]
+    refused = pay(cy, other)
+    assert refused.status == 409, "another customer's tokens have no room"
+    assert "too full" in refused["detail"]
+    drain()
+    assert tokens_of(stores, ada, bob) == [2_147_483_527, 2_147_483_647]
+
+
 def test_a_release_waits_until_there_is_room(
     ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         cut(patch, postgres.users, 2, Cut())
         pay(ada, order)
+    _forget_for_whom(stores)
     for tokens in (1_000_000_000, 1_000_000_000, 147_483_647):
         give(bob.user_id or 0, tokens)
     (release,) = [body for _, body in outbox(stores) if json.loads(body)["type"] == "release"]

@@ -1,6 +1,7 @@
 """What was left under way is set going again from the rows alone: every message of it lost, no dead letter redriven."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -263,6 +264,7 @@ def test_tokens_for_which_there_is_no_room_wait_until_there_is(
     with monkeypatch.context() as patch:
         cut(patch, postgres.users, 2, Cut())
         assert pay(ada, order).status == 201
+    stores.rows("itlc_users", "UPDATE full_escrows SET payee_id = NULL")  # as of one that was filled before 0002
     for _ in range(2):
         give(bob.user_id or 0, 1_000_000_000)
     give(bob.user_id or 0, 147_483_600)
@@ -270,6 +272,28 @@ def test_tokens_for_which_there_is_no_room_wait_until_there_is(
     assert resume() == {"resumed": 0, "left": 1}
     assert receive_all("payments") == []  # it would only become a dead letter, every five minutes one more
     assert dead_letters("payments") == []
+
+
+def test_what_cannot_be_read_keeps_no_other_from_being_resumed(
+    ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.users, 1, Cut())
+        assert pay(ada, order).status == 202
+    spoilt = uuid.uuid4()
+    stores.rows(
+        "itlc_orders",
+        "INSERT INTO payments (id, customer_id, tokens, rate, status, key_caller, key_operation, key, key_fingerprint) "
+        "VALUES (:id, 1, 0, 1, 'paying', 'user:1', 'pay_order', 'spoilt', '-')",
+        id=spoilt,
+    )
+    stores.rows("itlc_users", "INSERT INTO full_escrows (account) VALUES ('escrow:spoilt')")
+    lose_every_message(stores)
+    assert resume() == {"resumed": 1, "left": 2}
+    named = {getattr(record, "about", None) for record in caplog.records if record.message == "not resumed"}
+    assert named == {str(spoilt), "escrow:spoilt"}
+    drain()
+    settled(ada, order)
 
 
 @pytest.mark.parametrize("away", [postgres.users, postgres.orders], ids=lambda database: database.name)

@@ -29,12 +29,17 @@ def test_an_event_survives_its_journey() -> None:
         ({"payload": []}, "payload"),
         ({"type": 7}, "type"),
         ({"colour": "red"}, "one too many"),
-        ({"aggregate": "a\0"}, "aggregate is not a name"),
+        ({"aggregate": "a\0"}, "no store keeps"),
+        ({"aggregate": "a\n"}, "aggregate is not a name"),
         ({"aggregate": "x" * 129}, "aggregate is not a name"),
         ({"aggregate": 7}, "aggregate is not a name"),
         ({"request_id": ["x"]}, "request's id"),
         ({"aggregate_version": "3"}, "version"),
         ({"aggregate_version": 2**63}, "version"),
+        ({"payload": {"list": [{"name": "a\0"}]}}, "no store keeps"),
+        ({"payload": {"a\0": 1}}, "no store keeps"),
+        ({"payload": {"name": "\ud83d"}}, "no store keeps"),
+        ({"payload": {"tokens": float("nan")}}, "not JSON"),
     ],
 )
 def test_what_can_never_be_an_event_is_poison(change: object, reason: str) -> None:
@@ -43,6 +48,12 @@ def test_what_can_never_be_an_event_is_poison(change: object, reason: str) -> No
         body = json.dumps(json.loads(event("topups", "credit", "topup:7", {}).body()) | change)
     with pytest.raises(Poison, match=reason):
         read_event("topups", str(body))
+
+
+def test_what_any_store_keeps_is_no_poison() -> None:
+    odd = {"text": "\\u0000 \U0001f600 \t", "nothing": None, "number": 1.5}
+    sent = event("topups", "credit", "topup:7", odd)
+    assert read_event("topups", sent.body()).payload == odd
 
 
 def test_a_notice_tells_nobody_twice_and_never_its_actor() -> None:

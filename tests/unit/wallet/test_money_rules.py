@@ -68,18 +68,23 @@ def test_accounts_are_named_after_what_they_hold() -> None:
 )
 def test_who_can_pay_whom(payer: Somebody | None, payee: Somebody | None, tokens: int, reason: Reason | None) -> None:
     holders = {number: one for number, one in ((1, payer), (2, payee)) if one is not None}
-    assert why_not(holders, {2: tokens}, payer_id=1) == reason
+    assert why_not(holders, {2: tokens}, on_the_way={}, payer_id=1) == reason
 
 
 def test_all_payees_together_must_be_paid() -> None:
     holders = {1: Somebody(100), 2: Somebody(), 3: Somebody()}
-    assert why_not(holders, {2: 50, 3: 50}, payer_id=1) is None
-    assert why_not(holders, {2: 50, 3: 51}, payer_id=1) == "short"
+    assert why_not(holders, {2: 50, 3: 50}, on_the_way={}, payer_id=1) is None
+    assert why_not(holders, {2: 50, 3: 51}, on_the_way={}, payer_id=1) == "short"
 
 
 def test_the_house_can_always_pay() -> None:
-    assert why_not({2: Somebody(5)}, {2: MAX_TOKENS - 5}) is None
-    assert why_not({2: Somebody(5)}, {2: MAX_TOKENS - 4}) == "payee_full"
+    assert why_not({2: Somebody(5)}, {2: MAX_TOKENS - 5}, on_the_way={}) is None
+    assert why_not({2: Somebody(5)}, {2: MAX_TOKENS - 4}, on_the_way={}) == "payee_full"
+
+
+def test_there_must_be_room_for_what_is_on_the_way_too() -> None:
+    assert why_not({2: Somebody(5)}, {2: MAX_TOKENS - 15}, on_the_way={2: 10, 3: 10}) is None
+    assert why_not({2: Somebody(5)}, {2: MAX_TOKENS - 14}, on_the_way={2: 10}) == "payee_full"
 
 
 @pytest.mark.parametrize("refused", [refused_payment, refused_refund])

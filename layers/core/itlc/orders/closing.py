@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, func
 
 from itlc import audit, events
 from itlc.access import Caller
-from itlc.errors import Conflict, PreconditionFailed, StoreAway
+from itlc.errors import Conflict, Passing, PreconditionFailed, StoreAway
 from itlc.notices import notice
 from itlc.orders import model, repository
 from itlc.orders.service import refresh_progress
@@ -79,7 +79,7 @@ def project_must_be_open(db: Connection, project_id: str | None) -> None:
         return
     repository.share_project(db, project_id)
     if repository.is_closed(db, project_id, LAPSE):
-        raise Conflict("This project is being deleted: it gets no new bids and orders.")
+        raise Passing("This project is being deleted: it gets no new bids and orders.")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    tuple_,
     union_all,
     update,
 )
@@ -191,32 +192,31 @@ def hold_project(db: Connection, project_id: str) -> None:
 
 
 def is_closed(db: Connection, project_id: str, lapse: timedelta) -> bool:
-    """Whether the project was closed less than `lapse` ago."""
-    closed = select(closed_projects.c.closed_at > func.clock_timestamp() - lapse)
-    return bool(db.execute(closed.where(closed_projects.c.project_id == project_id)).scalar_one_or_none())
+    """Whether the project was closed less than `lapse` ago, by anybody."""
+    closings = select(func.max(closed_projects.c.closed_at) > func.clock_timestamp() - lapse)
+    return bool(db.execute(closings.where(closed_projects.c.project_id == project_id)).scalar_one_or_none())
 
 
 def close_project(db: Connection, project_id: str) -> datetime:
-    """Close the project from now on, also where it is closed already; returns the moment, which tells this closing
-    from others."""
-    now = {"closed_at": func.clock_timestamp()}
-    closed = upsert(closed_projects).values(project_id=project_id, **now)
-    closed = closed.on_conflict_do_update(index_elements=["project_id"], set_=now)
+    """Close the project from now on, also where others are closing it; returns the moment, which tells this closing
+    from theirs."""
+    closed = insert(closed_projects).values(project_id=project_id, closed_at=func.clock_timestamp())
     moment: datetime = db.execute(closed.returning(closed_projects.c.closed_at)).scalar_one()
     return moment
 
 
 def open_project(db: Connection, project_id: str, closed_at: datetime) -> None:
-    """Undo the closing of that moment, unless somebody has closed the project since."""
+    """Undo the closing of that moment. The project stays closed while there is another one."""
     closing = (closed_projects.c.project_id == project_id, closed_projects.c.closed_at == closed_at)
     db.execute(delete(closed_projects).where(*closing))
 
 
 def forget_lapsed(db: Connection, lapse: timedelta, limit: int) -> None:
-    """Remove up to `limit` closings older than `lapse`, passing over those that somebody is just renewing."""
-    lapsed = select(closed_projects.c.project_id).where(closed_projects.c.closed_at < func.clock_timestamp() - lapse)
+    """Remove up to `limit` closings older than `lapse`, passing over those that somebody is just undoing."""
+    closing = tuple_(closed_projects.c.project_id, closed_projects.c.closed_at)
+    lapsed = select(closed_projects).where(closed_projects.c.closed_at < func.clock_timestamp() - lapse)
     chosen = lapsed.limit(limit).with_for_update(skip_locked=True)
-    db.execute(delete(closed_projects).where(closed_projects.c.project_id.in_(chosen)))
+    db.execute(delete(closed_projects).where(closing.in_(chosen)))
 
 
 def orders_of_party_for_change(db: Connection, user_id: int, statuses: Iterable[Status]) -> Sequence[Row[Any]]:

@@ -82,7 +82,7 @@ closed_projects = Table(
     "closed_projects",
     database.metadata,
     Column("project_id", String(24), primary_key=True),
-    Column("closed_at", TIMESTAMP, nullable=False),
+    Column("closed_at", TIMESTAMP, primary_key=True),
 )
 
 # How a project stands, counted up in the transaction of each change of its orders; MongoDB follows by events.

@@ -36,7 +36,7 @@ from pymongo.errors import (
 from pymongo.write_concern import WriteConcern
 
 from itlc import events
-from itlc.errors import Conflict, NotFound, StoreAway
+from itlc.errors import NotFound, Passing, StoreAway
 from itlc.idempotency import Answer, Key, Replayed
 from itlc.limits import CLOCKS_APART, Window
 from itlc.paging import Found, PageQuery
@@ -289,6 +289,8 @@ class DocumentWriter:
             with suppress(DuplicateKeyError):
                 self._bookkeeping.update_one({"_id": document["_id"]}, keep, upsert=True)
                 return
+        if waiting:  # the key is kept by another document, which answers for it
+            self._bookkeeping.update_one({"_id": document["_id"]}, {"$push": keep["$push"]}, upsert=True)
 
     def note_emitted(
         self, object_id: ObjectId, *emitted: events.Event, within: "Collection[Document] | None" = None
@@ -334,8 +336,8 @@ def _step_aside(attempt: int) -> None:
     time.sleep(random.uniform(0, min(0.1, 0.002 * 2**attempt)))  # noqa: S311
 
 
-def _too_busy(what: str) -> Conflict:
-    return Conflict(f"Others keep changing this {what}; try again shortly.")
+def _too_busy(what: str) -> Passing:
+    return Passing(f"Others keep changing this {what}; try again shortly.")
 
 
 def newest(documents: "Collection[Document]", where: Document, query: PageQuery) -> Found[Document]:
@@ -500,8 +502,9 @@ def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int
         for entry in document["outbox"]:
             if entry["claimed_until"] < moment:
                 waiting += 1
-                if _claim(documents, document["_id"], entry):
-                    claimed.append((document["_id"], events.Event(id=entry["id"], **json.loads(entry["event"]))))
+                event = events.waiting_event(entry["id"], entry["event"])
+                if _claim(documents, document["_id"], entry) and event is not None:
+                    claimed.append((document["_id"], event))
     sent = events.send([event for _, event in claimed])
     for object_id, event in claimed:
         if event.id in sent:

@@ -326,7 +326,8 @@ def claim(transaction: GraphTransaction, limit: int = 100) -> list[events.Event]
         limit=limit,
         claim=int(events.CLAIM.total_seconds()),
     )
-    return [events.Event(id=record["id"], **json.loads(record["event"])) for record in records]
+    waiting = (events.waiting_event(record["id"], record["event"]) for record in records)
+    return [event for event in waiting if event is not None]
 
 
 def forget_keys(transaction: GraphTransaction, caller: str) -> None:

@@ -42,8 +42,11 @@ LIMITS_OF_A_SNAPSHOT = (
     "SET LOCAL idle_in_transaction_session_timeout = '15min'",
 )
 SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
-AWAY = {"08", "57", "53"}  # SQLSTATE classes: connection exception, operator intervention, insufficient resources
-LOCK_NOT_AVAILABLE = "55P03"
+# SQLSTATE classes: connection exception, operator intervention, insufficient resources, system error (of the disk, say)
+AWAY = {"08", "57", "53", "58"}
+# What a server says that has others in the way for too long, that ended a worker's idle transaction, or that is no
+# longer the one to write to.
+NOT_NOW = {"40001", "40P01", "55P03", "25P03", "25006"}
 CANNOT_CONNECT_NOW = "57P03"  # the server is starting up, or shutting down
 
 
@@ -298,7 +301,7 @@ def is_away(error: DBAPIError) -> bool:
     """Whether the database could not be reached or could not serve, as opposed to refusing what was asked."""
     state = sqlstate(error)
     if state:
-        return state[:2] in AWAY or state == LOCK_NOT_AVAILABLE
+        return state[:2] in AWAY or state in NOT_NOW
     return (
         error.connection_invalidated or isinstance(error, OperationalError) or "InterfaceError" in type(error).__name__
     )

@@ -33,13 +33,22 @@ def transfer(db: Connection, *moves: Move) -> list[Row[Any]]:
             new.append(move)
     repository.note_escrows(
         db,
-        filled=[move.credit.name for move in new if move.credit.is_escrow],
+        filled=[_filled(move) for move in new if move.credit.is_escrow],
         emptied=[move.debit.name for move in new if move.debit.is_escrow],
     )
     for user_id, tokens in balances.items():
         if tokens != holders[user_id].tokens:
             repository.set_balance(db, user_id, tokens)
     return [made[move.id] for move in moves]
+
+
+def _filled(move: Move) -> dict[str, Any]:
+    return {
+        "account": move.credit.name,
+        "tokens": move.tokens,
+        "payer_id": move.debit.user_id,
+        "payee_id": move.on_behalf_of,
+    }
 
 
 def already_made(db: Connection, *moves: Move) -> bool:

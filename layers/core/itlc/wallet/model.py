@@ -66,7 +66,8 @@ def escrow_of(payment_id: uuid.UUID, order_id: int) -> Account:
 
 @dataclass(frozen=True)
 class Move:
-    """A transfer to be made: `tokens` (> 0) from `debit` to `credit`, once for its `cause`."""
+    """A transfer to be made: `tokens` (> 0) from `debit` to `credit`, once for its `cause`. Into an escrow they go
+    `on_behalf_of` the user who is to get them."""
 
     cause: str
     kind: Kind
@@ -75,6 +76,7 @@ class Move:
     tokens: int
     order_id: int | None = None
     topup_id: int | None = None
+    on_behalf_of: int | None = None
 
     @property
     def id(self) -> uuid.UUID:
@@ -100,10 +102,14 @@ class Holder(Protocol):
 
 
 def why_not(
-    holders: Mapping[int, Holder], incoming: Mapping[int, int], *, payer_id: int | None = None
+    holders: Mapping[int, Holder],
+    incoming: Mapping[int, int],
+    *,
+    on_the_way: Mapping[int, int],
+    payer_id: int | None = None,
 ) -> Reason | None:
     """Why `payer_id` (None is the house, which always can) can not pay each user of `incoming` that many tokens; None
-    when they can. `holders` are the users concerned, as far as they exist."""
+    when they can. `holders` are the users concerned, as far as they exist, `on_the_way` what escrows may bring them."""
     if payer_id is not None:
         payer = holders.get(payer_id)
         if payer is None or payer.erased_at is not None:
@@ -112,7 +118,7 @@ def why_not(
         payee = holders.get(user_id)
         if payee is None or payee.erased_at is not None:
             return "payee_gone"
-        if payee.tokens + tokens > MAX_TOKENS:
+        if payee.tokens + on_the_way.get(user_id, 0) + tokens > MAX_TOKENS:
             return "payee_full"
     if payer_id is not None and holders[payer_id].tokens < sum(incoming.values()):
         return "short"

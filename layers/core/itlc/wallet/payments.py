@@ -41,7 +41,7 @@ from itlc.wallet.model import (
     refused_payment,
     why_not,
 )
-from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
+from itlc.wallet.saga import WHOLE, Payload, Saga, Step, first_event, said, then
 from itlc.wallet.schemas import ChargedOrder, PaidOrder, PaidProject, PayingOrder, PayingProject
 from itlc.wallet.under_key import begin_under_key, created, keep_answer, key_columns, run_on
 
@@ -220,11 +220,13 @@ def collect(db: Connection, event: Event) -> Sequence[Event]:
             escrow_of(asked.payment_id, share.order_id),
             share.tokens,
             order_id=share.order_id,
+            on_behalf_of=share.provider_user_id,
         )
         for share in asked.orders
         if share.tokens
     ]
-    reason = why_not(holders, incoming, payer_id=asked.customer_id)
+    on_the_way = repository.on_the_way_to(db, incoming)
+    reason = why_not(holders, incoming, on_the_way=on_the_way, payer_id=asked.customer_id)
     if reason is not None and not ledger.already_made(db, *moves):
         return [then(event, "declined", Declined(payment_id=asked.payment_id, reason=reason, balance=balance))]
     for row in ledger.transfer(db, *moves):
@@ -257,8 +259,7 @@ def pivot(db: Connection, event: Event) -> Sequence[Event]:
     _refresh(db, rows)
     repository.end_payment(db, payment.id, "settled", told.balance)
     keep_answer(db, payment, created(_settled(payment, told)))
-    providers = sorted({share.provider_user_id for share in told.orders if share.tokens})
-    return [then(event, "release", _release(told, user_id), part=f":{user_id}") for user_id in providers]
+    return [then(event, "release", _release(told, user_id), part=_part_of(user_id)) for user_id in _paid_by(told)]
 
 
 def undo(db: Connection, event: Event) -> Sequence[Event]:
@@ -329,7 +330,7 @@ def release_of(payment: Row[Any], covered: Sequence[Row[Any]], provider_user_id:
     """The event that gives one provider's user what is in escrow for them. The payment is settled."""
     told = _told(payment, covered)
     collected = then(first_of(payment, covered), "collected", told)
-    return then(collected, "release", _release(told, provider_user_id), part=f":{provider_user_id}")
+    return then(collected, "release", _release(told, provider_user_id), part=_part_of(provider_user_id))
 
 
 def give_back_of(payment: Row[Any], covered: Sequence[Row[Any]]) -> Event:
@@ -351,11 +352,25 @@ def _shares(covered: Sequence[Row[Any]]) -> tuple[Share, ...]:
     return tuple(Share.model_validate(row, from_attributes=True) for row in covered)
 
 
+def _paid_by(told: Collected) -> list[int]:
+    """The users who get tokens."""
+    return sorted({share.provider_user_id for share in told.orders if share.tokens})
+
+
+def _part_of(provider_user_id: int) -> str:
+    return f":{provider_user_id}"
+
+
+def _parts(event: Event) -> list[str]:
+    """What follows from the pivot: one release for each of those who are paid, or one `give_back`."""
+    return [*WHOLE, *map(_part_of, _paid_by(said(Collected, event)))]
+
+
 SAGA = Saga(
     CONSUMER,
     {
         "collect": Step(postgres.users, collect),
-        "collected": Step(postgres.orders, pivot),
+        "collected": Step(postgres.orders, pivot, parts=_parts),
         "declined": Step(postgres.orders, undo),
         "release": Step(postgres.users, release),
         "give_back": Step(postgres.users, give_back),

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row
 from itlc import audit
 from itlc.access import Caller
 from itlc.answers import Reply, problem
-from itlc.errors import Conflict, Forbidden, Poison, invalid
+from itlc.errors import Conflict, Forbidden, Passing, Poison, invalid
 from itlc.events import Event
 from itlc.fields import Id
 from itlc.idempotency import Key
@@ -91,7 +91,7 @@ def refund_order(order_id: int, request: RefundOrder, *, caller: Caller, key: Ke
 def _begin(db: Connection, row: Row[Any], amount: Decimal | None, key: Key) -> Event:
     order_rules.after(row.status, "refund")
     if repository.refund_under_way(db, row.id):
-        raise Conflict("Another refund of this order is under way. Try again when it has ended.")
+        raise Passing("Another refund of this order is under way. Try again when it has ended.")
     left = row.amount - row.refunded_amount
     asked = left if amount is None else amount
     if asked > left:
@@ -132,7 +132,8 @@ def move(db: Connection, event: Event) -> Sequence[Event]:
         asked.tokens,
         order_id=asked.order_id,
     )
-    reason = why_not(holders, {asked.payee_id: asked.tokens}, payer_id=asked.payer_id)
+    on_the_way = repository.on_the_way_to(db, [asked.payee_id])
+    reason = why_not(holders, {asked.payee_id: asked.tokens}, on_the_way=on_the_way, payer_id=asked.payer_id)
     if reason is not None and not ledger.already_made(db, moved):
         balance = int(holders[asked.payer_id].tokens)
         return [

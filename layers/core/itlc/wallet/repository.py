@@ -17,6 +17,8 @@ from itlc.paging import Found, PageQuery, cut
 from itlc.stores.keyset import keyset
 from itlc.wallet.tables import full_escrows, payment_orders, payments, refunds, token_topups, transfers
 
+PARTIES = (full_escrows.c.payer_id, full_escrows.c.payee_id)
+
 # The ledger
 
 
@@ -47,8 +49,10 @@ def transfers_made(db: Connection, ids: Collection[uuid.UUID]) -> dict[uuid.UUID
 
 
 def add_transfer(db: Connection, **fields: Any) -> Row[Any]:
-    """The new transfer."""
-    return db.execute(insert(transfers).values(**fields).returning(transfers)).one()
+    """The new transfer. Its time is the clock's, not that of the transaction's begin: whoever waited for a lock comes
+    after whom they waited for, in time as in `sequence`."""
+    made = insert(transfers).values(**fields, created_at=func.clock_timestamp())
+    return db.execute(made.returning(transfers)).one()
 
 
 def held_in(db: Connection, escrows: Collection[str]) -> dict[str, int]:
@@ -59,10 +63,20 @@ def held_in(db: Connection, escrows: Collection[str]) -> dict[str, int]:
     return {row.credit_account: row.tokens for row in db.execute(filled)}
 
 
-def note_escrows(db: Connection, *, filled: Sequence[str], emptied: Sequence[str]) -> None:
-    """Note which escrows, by their names, hold tokens from now on, and which no longer do."""
+def on_the_way_to(db: Connection, user_ids: Collection[int]) -> dict[int, int]:
+    """How many tokens the escrows that are full may bring each of these users, who are locked: as the payee, or back
+    as the payer."""
+    sides = (select(side.label("user_id"), full_escrows.c.tokens).where(side.in_(user_ids)) for side in PARTIES)
+    either = union_all(*sides).subquery()
+    sums = select(either.c.user_id, func.sum(either.c.tokens).label("tokens")).group_by(either.c.user_id)
+    return {row.user_id: int(row.tokens) for row in db.execute(sums)}
+
+
+def note_escrows(db: Connection, *, filled: Sequence[dict[str, Any]], emptied: Sequence[str]) -> None:
+    """Note which escrows hold tokens from now on (`account`, `tokens`, `payer_id`, `payee_id`), and which, by their
+    names, no longer do."""
     if filled:
-        db.execute(insert(full_escrows).values([{"account": account} for account in filled]))
+        db.execute(insert(full_escrows).values(filled))
     if emptied:
         db.execute(delete(full_escrows).where(full_escrows.c.account.in_(emptied)))
 
@@ -83,7 +97,7 @@ def transfers_of_user(db: Connection, user_id: int, query: PageQuery) -> Found[R
 
 def add_payment(db: Connection, orders: Sequence[dict[str, Any]], **fields: Any) -> None:
     """A new payment of these orders: for each `order_id`, `tokens`, `provider_user_id`."""
-    db.execute(insert(payments).values(**fields))
+    db.execute(insert(payments).values(**fields, created_at=func.clock_timestamp()))
     db.execute(insert(payment_orders), [{"payment_id": fields["id"], **order} for order in orders])
 
 
@@ -129,7 +143,7 @@ def refund_under_way(db: Connection, order_id: int) -> bool:
 
 def add_refund(db: Connection, **fields: Any) -> Row[Any]:
     """The new refund."""
-    return db.execute(insert(refunds).values(**fields).returning(refunds)).one()
+    return db.execute(insert(refunds).values(**fields, created_at=func.clock_timestamp()).returning(refunds)).one()
 
 
 def refund(db: Connection, refund_id: uuid.UUID) -> Row[Any] | None:

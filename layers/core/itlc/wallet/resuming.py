@@ -13,13 +13,15 @@ asked before, so nothing is sent while one is away.
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from itlc import telemetry
+from itlc.errors import Poison
 from itlc.events import Event
 from itlc.operation import Deadline
 from itlc.paging import Position
@@ -38,8 +40,8 @@ Batch = tuple[int, int, Position | None]
 def resume(deadline: Deadline) -> dict[str, int]:
     """Set going again what was left, in batches, until the time is up.
 
-    Returns how many payments, refunds and escrows were `resumed`, and how many escrows could not be (`left`): the
-    tokens' owner has no room for them, or their payment is not known. Those are in the log.
+    Returns how many payments, refunds and escrows were `resumed`, and how many could not be (`left`): the tokens' owner
+    has no room for them, their payment is not known, or what is noted of them cannot be read. Those are in the log.
     Raises StoreAway while a database is away.
     """
     resumed = left = 0
@@ -56,23 +58,42 @@ def resume(deadline: Deadline) -> dict[str, int]:
 def _payments(after: Position | None) -> Batch:
     with postgres.orders.read() as db:
         rows = unfinished.payments_under_way(db, LEFT_AFTER, after, BATCH)
-        begun = [payments.first_of(row, repository.orders_of_payment(db, row.id)) for row in rows]
-    return _send_where_it_stands(begun), 0, _last(rows)
+        begun = _read(rows, lambda row: payments.first_of(row, repository.orders_of_payment(db, row.id)))
+    return *_send_where_it_stands(begun, len(rows)), _last(rows)
 
 
 def _refunds(after: Position | None) -> Batch:
     with postgres.orders.read() as db:
         rows = unfinished.refunds_under_way(db, LEFT_AFTER, after, BATCH)
-        begun = [refunds.first_of(db, row) for row in rows]
-    return _send_where_it_stands(begun), 0, _last(rows)
+        begun = _read(rows, lambda row: refunds.first_of(db, row))
+    return *_send_where_it_stands(begun, len(rows)), _last(rows)
+
+
+def _read(rows: Sequence[Row[Any]], event_of: Callable[[Row[Any]], Event]) -> list[Event]:
+    """The events of these rows. What cannot be read of one keeps no other from being resumed."""
+    read = []
+    for row in rows:
+        with _alone(row.id):
+            read.append(event_of(row))
+    return read
+
+
+@contextmanager
+def _alone(about: object) -> Iterator[None]:
+    """Log what is wrong with one of many, and go on. A store that is away ends all."""
+    try:
+        yield
+    except (ValueError, Poison):  # of the former kind is what pydantic raises
+        telemetry.logger("resume_payments").exception("not resumed", extra={"about": str(about)})
 
 
 def _last(rows: Sequence[Row[Any]]) -> Position | None:
     return (rows[-1].created_at, rows[-1].id) if len(rows) == BATCH else None
 
 
-def _send_where_it_stands(begun: Sequence[Event]) -> int:
-    """Of each saga, which began with one of these events, send the event at which it stands; returns how many."""
+def _send_where_it_stands(begun: Sequence[Event], of: int) -> tuple[int, int]:
+    """Of each saga, which began with one of these events, send the event at which it stands; returns how many, and how
+    many of that number are left."""
     first: list[Event] = []
     followed: list[Event] = []
     forgotten: list[Event] = []
@@ -85,20 +106,26 @@ def _send_where_it_stands(begun: Sequence[Event]) -> int:
                 followed += following
             else:
                 forgotten.append(event)
+    done = len(begun) - len(forgotten)
     _emit_again(postgres.orders, first)
     _emit_again(postgres.users, followed)
     for event in forgotten:
-        SAGA.apply_again(event)
-    return len(begun)
+        with _alone(event.id):
+            SAGA.apply_again(event)
+            done += 1
+    return done, of - done
 
 
 def _escrows(after: Position | None) -> Batch:
     with postgres.users.read() as db:
         full = unfinished.full_escrows(db, LEFT_AFTER, after, BATCH)
     with postgres.orders.read() as db:
-        emptied = [(escrow, _emptied_by(db, escrow.account)) for escrow in full]
+        emptied = []
+        for escrow in full:
+            with _alone(escrow.account):
+                emptied.append((escrow, _emptied_by(db, escrow.account)))
     again: dict[str, Event] = {}  # by id, for one event empties the escrows of all of a provider's orders
-    left = 0
+    left = len(full) - len(emptied)
     with postgres.users.read() as db:
         for escrow, found in emptied:
             if found is None:

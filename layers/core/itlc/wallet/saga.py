@@ -5,6 +5,7 @@ does so once. Ids of events are derived from what they follow from. So the steps
 the request that began the work, at once, and the queue, as often as it likes.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,14 +57,17 @@ def _id_after(before: Event, type: str, part: str = "") -> uuid.UUID:
 
 
 Work = Callable[[Connection, Event], Sequence[Event]]
+WHOLE = ("",)
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is done with one type of event: `work(db, event)` in one transaction of `store` returns what follows."""
+    """What is done with one type of event: `work(db, event)` in one transaction of `store` returns what follows, told
+    apart by the event's `parts` (see `then`)."""
 
     store: Database
     work: Work
+    parts: Callable[[Event], Sequence[str]] = lambda _: WHOLE
 
     def take(self, db: Connection, event: Event) -> Sequence[Event]:
         """Do the work, and emit what follows from it, in the transaction at hand; returns what follows."""
@@ -105,14 +109,17 @@ class Saga:
         step = self.steps[event.type]
         return step.store.write(lambda db: step.take(db, event))
 
-    def run(self, event: Event) -> None:
-        """Do the step that `event` asks for, and all that follow from it."""
+    def run(self, event: Event, seconds: float | None = None) -> None:
+        """Do the step that `event` asks for, and all that follow from it; after so many `seconds` no further one is
+        begun. What is left is in the queue."""
+        until = None if seconds is None else time.monotonic() + seconds
         waiting = [event]
-        while waiting:
+        while waiting and (until is None or time.monotonic() < until):
             waiting.extend(self.apply(waiting.pop(0)))
 
     def _followed(self, db: Connection, event: Event) -> list[Event]:
         table = db.info["database"].outbox
-        possible = [_id_after(event, type) for type in self.steps]
+        parts = self.steps[event.type].parts(event)
+        possible = [_id_after(event, type, part) for type in self.steps for part in parts]
         rows = db.execute(select(table).where(table.c.id.in_(possible)))
         return [outbox.as_event(row) for row in rows]

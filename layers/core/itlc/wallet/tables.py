@@ -69,13 +69,19 @@ Index(
     postgresql_where=text("debit_account LIKE 'escrow:%'"),
 )
 
-# The escrows that hold tokens at this moment, kept in the ledger's transactions: few, where the ledger is long.
+# The escrows that hold tokens at this moment, kept in the ledger's transactions: few, where the ledger is long. The
+# tokens go to the payee, or back to the payer: until then both must have room for them.
 full_escrows = Table(
     "full_escrows",
     postgres.users.metadata,
     Column("account", String(96), primary_key=True),
     created_at(),
+    Column("tokens", Integer),
+    Column("payer_id", Integer),
+    Column("payee_id", Integer),
     Index("full_escrows_oldest", "created_at", "account"),
+    Index("full_escrows_payer", "payer_id"),
+    Index("full_escrows_payee", "payee_id"),
 )
 
 

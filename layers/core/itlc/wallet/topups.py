@@ -103,13 +103,17 @@ def credit(db: Connection, event: Event) -> Sequence[Event]:
     holders = repository.holders_for_change(db, [asked.user_id])
     if asked.user_id not in holders:
         raise Poison(f"there is no user {asked.user_id}")
-    reason = why_not(holders, {asked.user_id: asked.tokens})
+    credited = then(event, "credited", Credited(topup_id=asked.topup_id))
+    move = Move(
+        _cause(asked.topup_id), "topup", TOPUPS, account_of(asked.user_id), asked.tokens, topup_id=asked.topup_id
+    )
+    if ledger.already_made(db, move):  # and then it is so, whatever became of the user since
+        return [credited]
+    on_the_way = repository.on_the_way_to(db, [asked.user_id])
+    reason = why_not(holders, {asked.user_id: asked.tokens}, on_the_way=on_the_way)
     if reason is not None:
         return [then(event, "refused", Refused(topup_id=asked.topup_id, reason=reason))]
-    (row,) = ledger.transfer(
-        db,
-        Move(_cause(asked.topup_id), "topup", TOPUPS, account_of(asked.user_id), asked.tokens, topup_id=asked.topup_id),
-    )
+    (row,) = ledger.transfer(db, move)
     audit.record(
         db,
         asked.made_by,
@@ -118,7 +122,7 @@ def credit(db: Connection, event: Event) -> Sequence[Event]:
         before={"tokens": row.credit_balance - row.tokens},
         after={"tokens": row.credit_balance, "user_id": asked.user_id},
     )
-    return [then(event, "credited", Credited(topup_id=asked.topup_id))]
+    return [credited]
 
 
 def complete(db: Connection, event: Event) -> Sequence[Event]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 
 from itlc import answers
 from itlc.answers import Reply
-from itlc.errors import StillRunning, StoreAway
+from itlc.errors import StillRunning
 from itlc.events import Event, request_id
 from itlc.fields import View
 from itlc.idempotency import Answer, Key, Replayed
@@ -23,6 +23,8 @@ from itlc.wallet.saga import Saga
 
 Begun = TypeVar("Begun", bound=Event | None)
 log = logging.getLogger(__name__)
+AT_ONCE_SECONDS = 5.0
+"""After that, a request begins no further step: its function has 10 seconds, and a step may take some of them."""
 
 
 def begin_under_key(key: Key, work: Callable[[Connection], Begun]) -> Begun:
@@ -47,16 +49,19 @@ def begin_under_key(key: Key, work: Callable[[Connection], Begun]) -> Begun:
 
 
 def run_on(saga: Saga, first: Event, key: Key, *, meanwhile: View) -> Reply:
-    """Run a saga that has begun as far as it goes, and return the answer that is kept under the key; 202 with
-    `meanwhile` where it could not be settled at once: then the queue finishes it."""
+    """Run a saga that has begun as far as it goes within a few seconds, and return the answer that is kept under the
+    key; 202 with `meanwhile` where it could not be settled at once. What is left is done by the queue."""
     try:
-        saga.run(first)
+        saga.run(first, AT_ONCE_SECONDS)
     except Exception:  # it has begun: from here on nothing may tell the caller that it has not
         log.warning("the queue goes on with %s", first.aggregate, exc_info=True)
     try:
         with postgres.orders.read() as db:
             kept = keys.find(db, key)
-    except (StillRunning, StoreAway):
+    except StillRunning:
+        kept = None
+    except Exception:
+        log.warning("the answer about %s cannot be read yet", first.aggregate, exc_info=True)
         kept = None
     return Reply(meanwhile, 202) if kept is None else Reply(kept.body, kept.status, kept.headers)
 
