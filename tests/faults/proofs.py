@@ -60,13 +60,17 @@ def a_message_that_comes_twice_takes_effect_once(stores: Stores) -> None:
     order_id = order_in("completed", ada, bob)
     assert ada.call("rate_order", {"rating": 5}, order_id=order_id).status == 200
     assert ada.call("top_up", {"amount": 7}, key="k").status == 202
-    for queue in ("topups", "notifications", "ratings"):
+    assert holder("Root", admin=True).call("change_project", {"name": "Park"}, project_id=project_of(ada)).status == 200
+    for queue in ("topups", "notifications", "ratings", "audit"):
         bodies, consumer = receive_all(queue), consumers()[queue]
         assert bodies
         assert deliver(consumer, *bodies) == []
         assert deliver(consumer, *bodies) == []
-    topped_up = "SELECT count(*) AS times FROM audit WHERE action = 'top_up' GROUP BY object"
-    assert {row["times"] for row in stores.rows("itlc_users", topped_up)} == {1}
+    acts = "SELECT action, count(*) AS times FROM audit WHERE action IN ('top_up', 'change_project') GROUP BY action, object"
+    assert {(row["action"], row["times"]) for row in stores.rows("itlc_users", acts)} == {
+        ("top_up", 1),
+        ("change_project", 1),
+    }
     assert tokens_of(stores, ada) == [507]
     told = stores.rows("itlc_orders", "SELECT event_id, user_id FROM notifications")
     assert len({(row["event_id"], row["user_id"]) for row in told}) == len(told)

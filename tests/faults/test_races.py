@@ -444,7 +444,8 @@ def test_a_top_up_that_expires_while_it_is_credited_is_one_or_the_other(ada: As,
     let_time_pass(stores, 61)
     calls: list[Call] = [(deliver, message) for message in credits]
     answers = crew.at_once([*calls, *[(run_scheduled, ("expire_topups",))] * (MANY - len(calls))])
-    assert answers[: len(calls)] == [[]] * len(calls)
+    for message, failed in zip(credits, answers, strict=False):
+        assert failed == [] or deliver(*message) == [], "who waited too long for the balance comes again"
     recover(stores)
     ended = Counter(row["status"] for row in stores.rows("itlc_tokens", "SELECT status FROM token_topups"))
     assert set(ended) <= {"completed", "failed"}

@@ -268,6 +268,31 @@ def test_cut_off_before_the_pivot_it_answers_202_and_the_queue_settles(
     assert tokens_of(stores, ada, bob) == [380, 120]
 
 
+@pytest.mark.parametrize(("database", "transaction"), [(postgres.users, 1), (postgres.orders, 2)])
+def test_who_asks_again_goes_on_with_what_was_cut_off(
+    ada: As,
+    bob: As,
+    order: int,
+    stores: Stores,
+    monkeypatch: pytest.MonkeyPatch,
+    database: postgres.Database,
+    transaction: int,
+) -> None:
+    with monkeypatch.context() as patch:
+        cut(patch, database, transaction, Cut())
+        assert pay(ada, order).status == 202
+    assert pay(ada, order).status == 409, "the first request may still be running"
+    stores.rows("itlc_orders", "UPDATE idempotency_keys SET created_at = created_at - interval '11 seconds'")
+    assert ada.call("pay_order", {"rush": True}, key="k", order_id=order).status == 422
+    settled = pay(ada, order)
+    assert (settled.status, settled.json) == (201, {"order_id": order, "tokens_charged": 120, "balance": 380})
+    assert tokens_of(stores, ada, bob) == [380, 120]
+    drain()
+    again = pay(ada, order)
+    assert (again.text, again.headers["Idempotency-Replayed"]) == (settled.text, "true")
+    assert tokens_of(stores, ada, bob) == [380, 120]
+
+
 @pytest.mark.parametrize("when", ["inside", "after"])
 @pytest.mark.parametrize(
     ("database", "transaction"),

@@ -198,6 +198,22 @@ def test_cut_off_it_answers_202_and_the_queue_settles(
     assert (again.status, again["refunded_tokens"]) == (201, 55), "what passes by itself is not kept under the key"
 
 
+def test_who_asks_again_goes_on_with_what_was_cut_off(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = paid(ada, bob)
+    drain()
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.orders, 2, Cut())
+        assert refund(bob, order_id, {"amount": 50}).status == 202
+    stores.rows("itlc_orders", "UPDATE idempotency_keys SET created_at = created_at - interval '11 seconds'")
+    settled = refund(bob, order_id, {"amount": 50})
+    assert (settled.status, settled["refunded_tokens"]) == (201, 50)
+    drain()
+    assert refund(bob, order_id, {"amount": 50}).text == settled.text
+    assert tokens_of(stores, ada, bob) == [430, 70]
+
+
 def test_a_part_leaves_a_project_paid_and_all_of_it_too(ada: As, bob: As, stores: Stores) -> None:
     project = ada.call("create_project", {"name": "Garden", "description": "The back one."})["id"]
     payable(ada, bob, "10.00", project_id=project)

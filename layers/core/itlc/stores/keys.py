@@ -10,6 +10,9 @@ from itlc.errors import StillRunning
 from itlc.idempotency import Answer, Key
 from itlc.settings import settings
 
+LONGEST_RUN = timedelta(seconds=10)
+"""So long a function may take for a request: then the first one has answered, or died."""
+
 
 class PostgresKeys:
     """Keys in the `idempotency_keys` table of one database."""
@@ -24,19 +27,32 @@ class PostgresKeys:
         return self.find(handle, key)
 
     def find(self, handle: Connection, key: Key) -> Answer | None:
-        """The answer kept under the key, if there is one that has not expired. Takes no lock."""
+        """The answer kept under the key, if there is one that has not expired. Takes no lock.
+
+        Raises StillRunning while the request that began work under it may still be running. Later, where the work has
+        no answer yet, there is None: whoever asks again may go on with it."""
         table = handle.info["database"].idempotency_keys
-        row = handle.execute(select(table).where(*self._is(table, key), table.c.expires_at > func.now())).one_or_none()
+        may_run = (table.c.created_at > func.now() - LONGEST_RUN).label("may_run")
+        kept = select(table, may_run).where(*self._is(table, key), table.c.expires_at > func.now())
+        row = handle.execute(kept).one_or_none()
         if row is None:
             return None
         key.check(row.fingerprint)
-        if row.status is None:
+        if row.status is not None:
+            return Answer(row.status, row.body, row.headers)
+        if row.may_run:
             raise StillRunning("The first request with this Idempotency-Key is still running.")
-        return Answer(row.status, row.body, row.headers)
+        return None
+
+    def has_begun(self, handle: Connection, key: Key) -> bool:
+        """Whether work under the key, which has not expired, has begun and has no answer yet."""
+        table = handle.info["database"].idempotency_keys
+        row = (*self._is(table, key), table.c.expires_at > func.now(), table.c.status.is_(None))
+        return handle.execute(select(table.c.key).where(*row)).one_or_none() is not None
 
     def begin(self, handle: Connection, key: Key) -> None:
-        """Note that work under the key has begun which will end in a later transaction (see `keep`)."""
-        self._write(handle, key, status=None, headers=None, body=None)
+        """Note that work under the key begins now, which will end in a later transaction (see `answer_once`)."""
+        self._write(handle, key, status=None, headers=None, body=None, created_at=func.now())
 
     def keep(self, handle: Connection, key: Key, answer: Answer) -> None:
         """Store the answer in the transaction of the effect."""
@@ -54,11 +70,6 @@ class PostgresKeys:
             .where(*self._is(table, key), table.c.status.is_(None))
             .values(status=answer.status, headers=answer.headers, body=answer.body)
         )
-
-    def release(self, handle: Connection, key: Key) -> None:
-        """Forget work that was begun and came to nothing through no fault of the caller."""
-        table = handle.info["database"].idempotency_keys
-        handle.execute(delete(table).where(*self._is(table, key), table.c.status.is_(None)))
 
     @staticmethod
     def _is(table: Any, key: Key) -> tuple[Any, ...]:

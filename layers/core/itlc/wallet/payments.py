@@ -28,7 +28,7 @@ from itlc.orders import repository as orders
 from itlc.orders.service import refresh_progress, visible
 from itlc.settings import settings
 from itlc.stores import outbox, postgres
-from itlc.wallet import ledger, repository
+from itlc.wallet import ledger, repository, unfinished
 from itlc.wallet.model import (
     FORFEIT,
     MAX_TOKENS,
@@ -114,7 +114,7 @@ def pay_order(order_id: int, *, caller: Caller, key: Key) -> Reply:
             raise Forbidden("Only the order's customer pays for it.")
         return begin_payment(db, [row], caller=caller, key=key)
 
-    first = begin_under_key(key, begin)
+    first = begin_under_key(key, begin, begun=_begun)
     return run_on(SAGA, first, key, meanwhile=PayingOrder(order_id=order_id))
 
 
@@ -145,10 +145,16 @@ def pay_project(project_id: str, *, caller: Caller, key: Key) -> Reply:
             )
         return begin_payment(db, unpaid, caller=caller, key=key, project_id=project_id)
 
-    first = begin_under_key(key, begin)
+    first = begin_under_key(key, begin, begun=_begun)
     if first is None:
         raise _without_orders(project_id, caller)
     return run_on(SAGA, first, key, meanwhile=PayingProject(project_id=project_id))
+
+
+def _begun(db: Connection, key: Key) -> Event | None:
+    """The first event of the payment that was begun under the key and is under way."""
+    row = unfinished.payment_under_key(db, key)
+    return None if row is None else first_of(row, repository.orders_of_payment(db, row.id))
 
 
 def _without_orders(project_id: str, caller: Caller) -> ItlcError:

@@ -27,7 +27,7 @@ from itlc.orders import repository as orders
 from itlc.orders.service import refresh_progress, visible
 from itlc.settings import settings
 from itlc.stores import outbox, postgres
-from itlc.wallet import ledger, repository
+from itlc.wallet import ledger, repository, unfinished
 from itlc.wallet.model import (
     MAX_TOKENS,
     Move,
@@ -85,7 +85,14 @@ def refund_order(order_id: int, request: RefundOrder, *, caller: Caller, key: Ke
             raise Forbidden("Only the order's provider gives a refund.")
         return _begin(db, row, request.amount, key)
 
-    return run_on(SAGA, begin_under_key(key, begin), key, meanwhile=Refunding(order_id=order_id))
+    first = begin_under_key(key, begin, begun=_begun)
+    return run_on(SAGA, first, key, meanwhile=Refunding(order_id=order_id))
+
+
+def _begun(db: Connection, key: Key) -> Event | None:
+    """The first event of the refund that was begun under the key and is under way."""
+    row = unfinished.refund_under_key(db, key)
+    return None if row is None else first_of(db, row)
 
 
 def _begin(db: Connection, row: Row[Any], amount: Decimal | None, key: Key) -> Event:

@@ -27,18 +27,24 @@ AT_ONCE_SECONDS = 5.0
 """After that, a request begins no further step: its function has 10 seconds, and a step may take some of them."""
 
 
-def begin_under_key(key: Key, work: Callable[[Connection], Begun]) -> Begun:
+def begin_under_key(
+    key: Key, work: Callable[[Connection], Begun], *, begun: Callable[[Connection, Key], Event | None]
+) -> Begun | Event:
     """Run `work` in one transaction of `itlc_orders` that claims the key; the saga's first event, which it returns, is
-    emitted in it. Where `work` returns None, nothing was begun.
+    emitted in it. Where `work` returns None, nothing was begun. What an earlier request with this key has begun and
+    could not end is not begun again: `begun` finds its first event.
 
     Raises Replayed when the key has its answer, StillRunning while it is being worked on, KeyReused, and whatever
     `work` raises.
     """
 
-    def transaction(db: Connection) -> Begun:
+    def transaction(db: Connection) -> Begun | Event:
         earlier = keys.claim(db, key)
         if earlier is not None:
             raise Replayed(earlier)
+        under_way = begun(db, key) if keys.has_begun(db, key) else None
+        if under_way is not None:
+            return under_way
         first = work(db)
         if first is not None:
             keys.begin(db, key)

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select, tuple_
 
+from itlc.idempotency import Key
 from itlc.paging import Position
 from itlc.wallet import tables
 from itlc.wallet.tables import payments, refunds
@@ -24,6 +25,16 @@ def refunds_under_way(db: Connection, older_than: timedelta, after: Position | N
     return _under_way(db, refunds, "refunding", older_than, after, limit)
 
 
+def payment_under_key(db: Connection, key: Key) -> Row[Any] | None:
+    """The payment that a request with this key began and that is under way, or None."""
+    return _under_key(db, payments, "paying", key)
+
+
+def refund_under_key(db: Connection, key: Key) -> Row[Any] | None:
+    """The refund that a request with this key began and that is under way, or None."""
+    return _under_key(db, refunds, "refunding", key)
+
+
 def full_escrows(db: Connection, older_than: timedelta, after: Position | None, limit: int) -> Sequence[Row[Any]]:
     """Up to `limit` escrows that have been full for longer than that, oldest first, from the position (`created_at`,
     `account`) on."""
@@ -37,6 +48,11 @@ def full_escrows(db: Connection, older_than: timedelta, after: Position | None, 
 def payment(db: Connection, payment_id: uuid.UUID) -> Row[Any] | None:
     """One payment, or None. Takes no lock."""
     return db.execute(select(payments).where(payments.c.id == payment_id)).one_or_none()
+
+
+def _under_key(db: Connection, table: Table, status: str, key: Key) -> Row[Any] | None:
+    began = (table.c.key_caller == key.caller, table.c.key_operation == key.operation, table.c.key == key.key)
+    return db.execute(select(table).where(table.c.status == status, *began)).one_or_none()
 
 
 def _under_way(
