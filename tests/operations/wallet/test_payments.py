@@ -557,6 +557,10 @@ def test_a_release_waits_until_there_is_room(
     assert tokens_of(stores, bob) == [2_147_483_647 - 1000 + 120]
 
 
+REFUND = {"refund_id": str(uuid.UUID(int=1)), "payment_id": None, "customer_id": None, "orders": None}
+"""What every message of a refund has, and what it has not."""
+
+
 @pytest.mark.parametrize(
     ("type", "payload", "reason"),
     [
@@ -565,10 +569,15 @@ def test_a_release_waits_until_there_is_room(
         ("collect", {"orders": []}, "orders"),
         ("declined", {"reason": "short", "balance": 1, "customer_id": None, "orders": None}, "there is no payment"),
         ("release", {"provider_user_id": 1, "customer_id": None}, "escrow"),
+        ("release", {"provider_user_id": 4711, "customer_id": None}, "there is no user 4711"),
         ("give_back", {}, "escrow"),
+        ("give_back", {"customer_id": 4711}, "there is no user 4711"),
         ("pay", {}, "there is no event type 'pay'"),
         ("collect", {"customer_id": 2**31}, "customer_id"),
         ("refunded", {}, "refund_id"),
+        ("refund", {**REFUND, "order_id": 1, "payer_id": 4711, "payee_id": 1, "tokens": 5}, "there is no user 4711"),
+        ("refunded", {**REFUND, "balance": 0}, "there is no refund"),
+        ("refund_declined", {**REFUND, "reason": "short", "balance": 0}, "there is no refund"),
     ],
 )
 def test_a_message_that_can_never_succeed_is_buried(
