@@ -97,6 +97,25 @@ def test_a_payment_that_was_declined_does_not_end_the_next_one(
     assert order_row(stores, order)["status"] == "paying"
 
 
+def test_a_payment_that_was_declined_does_not_pay_for_the_order_in_the_place_of_the_next_one(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order,) = payable(ada, bob, "120.00")
+    collect = begun(monkeypatch, ada, "pay_order", "k", order, "collect")
+    (collected,) = payments.SAGA.apply(collect)
+    declined = Declined(payment_id=collect.payload["payment_id"], reason="overtaken", balance=None)
+    assert payments.SAGA.apply(then(collect, "declined", declined)) == []
+    following = begun(monkeypatch, ada, "pay_order", "k2", order, "collect")
+    (back,) = payments.SAGA.apply(collected)
+    assert back.type == "give_back"
+    assert order_row(stores, order)["status"] == "paying"
+    payments.SAGA.run(back)
+    assert tokens_of(stores, ada, bob) == [500, 0]
+    payments.SAGA.run(following)
+    assert tokens_of(stores, ada, bob) == [380, 120]
+    assert [pay(ada, order, key).status for key in ("k", "k2")] == [409, 201]
+
+
 def test_orders_are_not_charged_by_what_a_message_says(
     ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
