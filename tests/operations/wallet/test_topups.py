@@ -12,7 +12,7 @@ from itlc.wallet.model import MAX_TOKENS, failed_topup
 from tests.support.calling import As, deliver, nobody, run_scheduled
 from tests.support.market import provider_of
 from tests.support.money import deliver_again, give, holder, ledger_holds, money, outbox, tokens_of
-from tests.support.queues import dead_letters, drain
+from tests.support.queues import dead_letters, drain, receive_all
 from tests.support.stack import Stores
 
 
@@ -232,6 +232,21 @@ def test_a_stuck_top_up_that_was_credited_is_completed(ada: As, stores: Stores) 
     drain()
     assert tokens_of(stores, ada) == [500]
     assert len(stores.rows("itlc_orders", "SELECT * FROM notifications")) == 1
+    ledger_holds(stores)
+
+
+def test_a_stuck_top_up_that_was_credited_is_completed_though_what_the_ledger_said_was_purged(
+    ada: As, stores: Stores
+) -> None:
+    topup = ada.call("top_up", {"amount": 500}, key="k")["id"]
+    (credit,) = _messages(stores, "credit")
+    assert deliver("process_topups", credit) == []
+    receive_all("topups")
+    stores.rows("itlc_users", "DELETE FROM outbox")
+    _is_old(stores)
+    assert run_scheduled("expire_topups") == {"settled": 1}
+    assert ada.call("read_topup", topup_id=topup)["status"] == "completed"
+    assert tokens_of(stores, ada) == [500]
     ledger_holds(stores)
 
 
