@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from itlc.errors import StoreAway
+from itlc.events import event
 from itlc.stores import postgres
-from itlc.wallet import resuming
+from itlc.wallet import ledger, payments, resuming
+from itlc.wallet.model import Move, account_of, escrow_of
 from itlc.wallet.saga import Saga
 
 from tests.operations.wallet.test_payments import Cut, cut, order_row, pay
@@ -294,6 +296,35 @@ def test_what_cannot_be_read_keeps_no_other_from_being_resumed(
     assert named == {str(spoilt), "escrow:spoilt"}
     drain()
     settled(ada, order)
+
+
+def test_tokens_of_a_payment_that_nobody_knows_are_left_and_keep_no_others_waiting(
+    ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = payments.Share(order_id=order, tokens=5, provider_user_id=bob.user_id or 0)
+    asked = payments.Collect(payment_id=uuid.uuid4(), customer_id=ada.user_id or 0, orders=(share,))
+    (collected,) = payments.SAGA.apply(event("payments", "collect", "payment:lost", asked.model_dump(mode="json")))
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.users, 2, Cut())
+        assert pay(ada, order).status == 201
+    lose_every_message(stores)
+    assert resume() == {"resumed": 1, "left": 1}
+    drain()
+    assert tokens_of(stores, ada, bob) == [375, 120]
+    payments.SAGA.run(collected)
+    assert tokens_of(stores, ada) == [380]
+
+
+def test_tokens_for_an_order_that_their_payment_does_not_cover_are_left(
+    ada: As, bob: As, order: int, stores: Stores
+) -> None:
+    assert pay(ada, order).status == 201
+    (payment,) = stores.rows("itlc_orders", "SELECT id FROM payments")
+    escrow, hers = escrow_of(payment["id"], 4711), account_of(ada.user_id or 0)
+    postgres.users.write(lambda db: ledger.transfer(db, Move("astray", "payment", hers, escrow, 5)))
+    lose_every_message(stores)
+    assert resume() == {"resumed": 0, "left": 1}
+    postgres.users.write(lambda db: ledger.transfer(db, Move("and back", "payment", escrow, hers, 5)))
 
 
 @pytest.mark.parametrize("away", [postgres.users, postgres.orders], ids=lambda database: database.name)
