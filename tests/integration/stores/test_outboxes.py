@@ -1,6 +1,7 @@
 """What waits in an outbox: since when it does, and which of two relays gets it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -56,6 +57,15 @@ def test_a_relay_of_the_graph_looks_again_once_it_has_the_lock(stores: Stores) -
             transaction.commit()
         assert _ids(first) == _ids(waiting)
         assert second.result(timeout=30) == []
+
+
+def test_what_is_written_twice_waits_once_as_it_was_written_first(stores: Stores) -> None:
+    (one,) = _waiting(1)
+    postgres.orders.write(lambda db: outbox.emit(db, one))
+    stores.rows("itlc_orders", "UPDATE outbox SET published_at = now()")
+    before = stores.rows("itlc_orders", "SELECT * FROM outbox")
+    postgres.orders.write(lambda db: outbox.emit(db, replace(one, payload={"message": "another"})))
+    assert stores.rows("itlc_orders", "SELECT * FROM outbox") == before
 
 
 def test_what_is_to_be_sent_again_waits_from_then_on(stores: Stores) -> None:
