@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.faults.aftermath import let_time_pass
+from tests.faults.paths import Market, left_to_the_queue, unsent
 from tests.faults.scale import FULL, scaled
 from tests.support.calling import Context, operation
+from tests.support.queues import receive_all
 from tests.support.stack import Stores
 
 ROWS = scaled(full=1_000_000, share=20_000)
@@ -57,6 +60,25 @@ def fill_bookkeeping(stores: Stores) -> None:
         documents.insert_many([{"outbox": []} for _ in some])
     expires_at = now + timedelta(hours=1)
     documents.insert_many([{"idempotency": {"key": f"good {n}", "expires_at": expires_at}} for n in range(KEPT)])
+
+
+JOBS = ("expire_bids", "expire_topups", "resume_payments", "relay_outbox", "purge_expired", "purge_notifications")
+
+
+def test_a_job_whose_time_is_up_begins_nothing_and_does_its_work_the_next_time(stores: Stores) -> None:
+    market = Market.opened(stores)
+    market.bid()
+    order_id = market.order("completed")
+    left_to_the_queue(lambda: market.ada.call("pay_order", key="k", order_id=order_id))
+    unsent(lambda: market.ada.call("top_up", {"amount": 7}, key="k"))
+    receive_all("payments")
+    let_time_pass(stores, 60 * 24 * 100)
+    stores.rows("itlc_orders", "UPDATE bidding SET created_at = now() - interval '1 year'")
+    stores.rows("itlc_orders", "UPDATE notifications SET read_status = true")
+    for job in JOBS:
+        assert not any(operation(job)({}, NoTime()).values()), job
+    for job in JOBS:
+        assert any(operation(job)({}, Context()).values()), job
 
 
 @pytest.mark.timeout(3600)
