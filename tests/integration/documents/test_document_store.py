@@ -79,6 +79,16 @@ def test_what_could_not_be_sent_is_sent_by_the_relay_once_its_claim_has_run_out(
     assert relay(mongo.ratings) == (0, 0)
 
 
+def test_of_a_document_only_those_events_are_taken_whose_claim_has_run_out(
+    stores: Stores, queue_away: pytest.MonkeyPatch
+) -> None:
+    assert ada.call("rate_order", {"rating": 4}, order_id=order_in("completed", ada, bob)).status == 200
+    queue_away.undo()
+    collection(stores, "ratings").update_one({}, {"$set": {"outbox.0.claimed_until": LONG_AGO}})
+    assert relay(mongo.ratings) == (1, 1)
+    assert waiting(stores, "ratings") == ["notice"]
+
+
 def test_what_the_queue_does_not_take_waits_for_the_next_sweep(stores: Stores, queue_away: pytest.MonkeyPatch) -> None:
     ada.call("rate_order", {"rating": 4}, order_id=order_in("completed", ada, bob))
     let_claims_run_out(stores, "ratings")
