@@ -21,6 +21,7 @@ from itlc.orders import repository as orders
 from itlc.stores import keys, postgres, request_counts
 from itlc.stores.postgres import Database
 from itlc.templates import repository as templates
+from itlc.wallet import refunds
 from itlc.wallet import repository as wallet
 from sqlalchemy import Connection, NullPool
 
@@ -30,7 +31,7 @@ from tests.support.waiting import eventually
 
 Work = Callable[[Connection], Any]
 PROJECT = "665f1f77bcf86cd799439011"
-PAYMENT = uuid.UUID(int=1)
+PAYMENT, REFUND = uuid.UUID(int=1), uuid.UUID(int=3)
 ADA, BOB = 1, 2
 
 
@@ -71,6 +72,8 @@ ROWS = {
         f"SELECT id::uuid, 1, 120, 1, 'paying', 'user:1', 'pay_order', id, '-' FROM "
         f"(VALUES ('{PAYMENT}'), ('{uuid.UUID(int=2)}')) AS two (id)",
         "INSERT INTO project_progress (project_id, owner_id, status, version) VALUES ('another', 1, 'open', 1)",
+        "INSERT INTO refunds (id, order_id, amount, tokens, status, key_caller, key_operation, key, key_fingerprint) "
+        f"VALUES ('{REFUND}', 1, 5, 5, 'refunding', 'user:2', 'refund_order', 'k', '-')",
         "INSERT INTO notifications (user_id, message, about, event_id) "
         "SELECT 1, 'x', 'order:1', gen_random_uuid() FROM generate_series(1, 2)",
     ),
@@ -130,6 +133,7 @@ SEVERAL = (
 SINGLE = (
     Locks(wallet.payment_for_change, (PAYMENT,), postgres.orders, "payments", {PAYMENT}),
     Locks(orders.order_for_change, (1,), postgres.orders, "orders", {1}),
+    Locks(refunds._end, (REFUND, "settled"), postgres.orders, "orders", {1}),
     Locks(orders.progress_for_change, (PROJECT,), postgres.orders, "project_progress", {PROJECT}, key="project_id"),
     Locks(bids.bid_for_change, (2,), postgres.orders, "bidding", {2}),
     Locks(notifications.notification_for_change, (1,), postgres.orders, "notifications", {1}),
