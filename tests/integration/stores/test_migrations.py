@@ -88,6 +88,21 @@ def test_the_application_may_not(endpoints: Endpoints, database: Database, state
     assert postgres.sqlstate(refused.value) == "42501"
 
 
+APPEND_ONLY = {"audit", "transfers", "reconciliations"}
+
+
+@pytest.mark.parametrize("database", DATABASES, ids=lambda database: database.name)
+def test_the_application_adds_to_what_is_append_only_and_no_more(all_stores: Stores, database: Database) -> None:
+    granted = "SELECT table_name, privilege_type FROM information_schema.role_table_grants WHERE grantee = :role"
+    may: dict[str, set[str]] = {}
+    for row in all_stores.rows(database.name, granted, role=f"{database.name}_app"):
+        may.setdefault(row["table_name"], set()).add(row["privilege_type"])
+    assert may == {
+        table: {"SELECT", "INSERT"} if table in APPEND_ONLY else {"SELECT", "INSERT", "UPDATE", "DELETE"}
+        for table in database.metadata.tables
+    }
+
+
 def test_a_balance_is_never_negative_whatever_the_code_does(stores: Stores) -> None:
     insert = "INSERT INTO users (name, email, password, tokens) VALUES ('a', 'a@example.org', 'x', :tokens)"
     stores.rows("itlc_users", insert, tokens=0)
@@ -97,9 +112,11 @@ def test_a_balance_is_never_negative_whatever_the_code_does(stores: Stores) -> N
 
 
 def test_the_collections_have_their_indexes(all_stores: Stores) -> None:
-    for collection in ("projects", "blogs", "faqs", "ratings", "reviews"):
-        names = set(all_stores.mongo["itlc_pbfr"][collection].index_information())
-        assert {"idempotency_key", "outbox_waiting"} < names, collection
+    for collection in ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping"):
+        indexes = all_stores.mongo["itlc_pbfr"][collection].index_information()
+        assert {"idempotency_key", "outbox_waiting"} < set(indexes), collection
+        unique = {name for name, index in indexes.items() if index.get("unique")}
+        assert unique == {"idempotency_key"} | ({"of_order"} if collection == "ratings" else set()), collection
 
 
 def test_the_graph_has_its_constraints(all_stores: Stores) -> None:
