@@ -68,6 +68,15 @@ def test_the_best_rated_are_listed_first(service_id: int) -> None:
     assert [page[0]["id"] for page in pages] == [better, service_id, newest]
 
 
+def test_the_rating_of_an_order_counts_for_one_service_only(service_id: int, stores: Stores) -> None:
+    grace, _ = provider("Hedy")
+    other = grace.call("publish_service", {"name": "Radio", "description": "Hopping."})["id"]
+    assert deliver("project_ratings", rated(service_id, 1, 3), rated(other, 1, 5, version=2)) == []
+    (letter,) = dead_letters("ratings")
+    assert letter["reason"] == f"order 1 is one of service {service_id}, not {other}"
+    assert (shown(service_id), shown(other)) == ({"average": 3.0, "count": 1}, {"average": None, "count": 0})
+
+
 @pytest.mark.parametrize(
     ("kind", "change"),
     [
