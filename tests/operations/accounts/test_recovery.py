@@ -2,7 +2,7 @@
 
 import pytest
 from itlc.accounts.model import MOST_OPEN_RESETS
-from itlc.errors import StoreAway
+from itlc.errors import NotFound, StoreAway
 from itlc.stores import outbox
 
 from tests.support.calling import deliver, nobody
@@ -45,6 +45,23 @@ def test_the_token_in_the_mail_sets_a_new_password_once(stores: Stores, mailbox:
     assert ada.call("change_me", {"name": "A"}).status == 401
     reasons = stores.rows("itlc_users", "SELECT end_reason FROM sessions WHERE ended_at IS NOT NULL")
     assert reasons == [{"end_reason": "password_changed"}]
+
+
+def test_of_two_who_prove_the_same_token_before_either_sets_a_password_one_does(
+    stores: Stores, mailbox: Mailbox
+) -> None:
+    from itlc.accounts import recovery
+    from itlc.accounts.schemas import ResetPassword
+    from itlc.stores import postgres
+
+    person("Ada")
+    ask(ADA)
+    token, another = mailbox.reset_token(ADA), "another one, quite long"
+    first, second = (recovery.prove_token(token, ResetPassword(new_password=new)) for new in (NEW, another))
+    postgres.users.write(lambda db: recovery.reset_password(db, first, source="somewhere"))
+    with pytest.raises(NotFound):
+        postgres.users.write(lambda db: recovery.reset_password(db, second, source="somewhere"))
+    signed_in("Ada", NEW)
 
 
 def test_the_token_stands_nowhere_but_in_the_mail(stores: Stores, mailbox: Mailbox) -> None:

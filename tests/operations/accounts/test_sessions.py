@@ -119,6 +119,8 @@ def test_the_reuse_of_a_refresh_token_ends_the_session(stores: Stores) -> None:
     holder = bearer(second["access_token"])
     assert holder.call("read_me").status == 200, "an access token lives out its ten minutes"
     assert holder.call("change_me", {"email": "thief@example.org"}).status == 401, "but changes no credentials"
+    assert holder.call("sign_out").status == 204
+    assert end_reasons(stores) == [None, "token_reused"], "a session has the reason for which it ended first"
 
 
 def test_of_twenty_refreshes_at_once_exactly_one_wins(stores: Stores) -> None:
