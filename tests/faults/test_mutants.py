@@ -31,9 +31,9 @@ MUTANTS = (
     Mutant(
         "an event of the graph is sent and not written down",
         "itlc.stores.neo4j:GraphTransaction.emit",
-        '"CREATE (:Outbox {id: $id, event: $event, created_at: datetime(), "\n            "claimed_until: datetime() + '
-        'duration({seconds: $claim})})"',
-        '"RETURN $id, $event, $claim"',
+        '"CREATE (:Outbox {id: $id, event: $event, user_ids: $user_ids, emails: $emails, created_at: datetime(), "\n'
+        '            "claimed_until: datetime() + duration({seconds: $claim})})"',
+        '"RETURN $id, $event, $user_ids, $emails, $claim"',
         dies_anywhere("complete_a_step"),
     ),
     Mutant(
