@@ -215,6 +215,8 @@ def test_a_batch_of_documents_has_its_limit(stores: Stores) -> None:
         assert mongo.purge_keys(projects, 2) == 2
     assert len(stores.documents("projects", {"idempotency": {"$exists": True}})) == 1
     assert mongo.purge_counts(2) == 2
+    documents["sent_events"].insert_many([{"_id": str(number), "published_at": past} for number in range(3)])
+    assert mongo.purge_sent(timedelta(), 2) == 2
     for number in range(3):
         waiting = mongo.outbox_entry(event("notifications", "notice", "order:1", {"message": str(number)}))
         documents["reviews"].insert_one({"review": "x", "outbox": [{**waiting, "claimed_until": past}]})
@@ -227,3 +229,7 @@ def test_a_batch_of_nodes_has_its_limit(stores: Stores) -> None:
     stores.graph("UNWIND range(1, 3) AS n CREATE (:RequestCount {id: n, window_end: datetime('2020-01-01')})")
     for purge in (neo4j.purge_keys, neo4j.purge_counts):
         assert neo4j.graph.write(lambda graph, purge=purge: purge(graph, 2)) == 2  # type: ignore[misc]
+    sent = "UNWIND range(1, 6) AS n CREATE (:SentEvent {id: n, user_ids: [1], published_at: datetime('2020-01-01')})"
+    stores.graph(sent)
+    assert neo4j.graph.write(lambda graph: neo4j.purge_sent(graph, DAY, 2)) == 2
+    assert neo4j.graph.write(lambda graph: neo4j.forget_notices(graph, 1, [], 2)) == 2
