@@ -95,12 +95,16 @@ def test_requests_with_one_key_add_one_step(order_id: int, stores: Stores) -> No
     assert len(numbers(customer, order_id)) == 1
 
 
-def test_a_first_request_that_does_not_end_is_still_running(stores: Stores) -> None:
+@pytest.mark.parametrize("known", [False, True], ids=["a new key", "a spent key"])
+def test_a_first_request_that_does_not_end_is_still_running(stores: Stores, known: bool) -> None:
     from itlc.errors import StillRunning
     from itlc.idempotency import Key
     from itlc.stores.neo4j import graph, keys
 
     key = Key("user:1", "add_step", "k", "fingerprint")
+    if known:
+        spent = "CREATE (:IdempotencyKey {identity: $identity, expires_at: datetime() - duration({hours: 1})})"
+        stores.graph(spent, identity=key.identity)
     with graph.driver.session() as session, session.begin_transaction() as first:
         first.run("MERGE (k:IdempotencyKey {identity: $identity}) SET k._lock = 1", identity=key.identity).consume()
         with pytest.raises(StillRunning):

@@ -1,9 +1,11 @@
-"""What is kept under a key in PostgreSQL, and what a refusal that comes late may change of it: nothing."""
+"""What is kept under a key, and what a refusal that comes late may change of it: nothing."""
+
+from typing import Any
 
 import pytest
 from itlc.errors import StillRunning
-from itlc.idempotency import Answer, Key
-from itlc.stores import postgres
+from itlc.idempotency import Answer, Key, Store
+from itlc.stores import mongo, neo4j, postgres
 
 from tests.support.stack import Stores
 
@@ -12,10 +14,21 @@ FIRST = Answer(201, '{"id": 1}', {"Location": "/services/1"})
 REFUSAL = Answer(409, '{"status": 409}')
 
 
-def test_an_answer_that_was_kept_outlives_a_refusal(stores: Stores) -> None:
-    postgres.catalog.write(lambda db: postgres.keys.keep(db, KEY, FIRST))
-    postgres.catalog.keep_refusal(KEY, REFUSAL)
-    assert postgres.catalog.earlier_answer(KEY) == FIRST
+@pytest.mark.parametrize("store", [postgres.catalog, mongo.projects, neo4j.graph], ids=["rows", "documents", "nodes"])
+def test_an_answer_that_was_kept_outlives_a_refusal(stores: Stores, store: Store) -> None:
+    def answer(result: object) -> Answer:
+        return FIRST
+
+    def work(handle: Any) -> None:
+        assert store.claim(handle, KEY, answer) is None
+        if store is mongo.projects:
+            handle.create({"name": "Garden"}, dict)
+        store.keep(handle, KEY, FIRST)
+
+    store.write(work)
+    store.keep_refusal(KEY, REFUSAL)
+    assert store.earlier_answer(KEY) == FIRST
+    assert stores.documents("bookkeeping") == [], "nothing that would stand where the document's copy will"
 
 
 def test_work_that_was_begun_gives_the_answer_whoever_is_refused_meanwhile(stores: Stores) -> None:
