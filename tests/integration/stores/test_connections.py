@@ -11,7 +11,7 @@ import pytest
 from itlc.errors import StoreAway
 from itlc.events import Event, event
 from itlc.stores import outbox, postgres
-from sqlalchemy import Connection
+from sqlalchemy import Connection, NullPool
 
 from tests.support.queues import receive_all
 from tests.support.stack import Stores
@@ -121,6 +121,35 @@ def test_a_connection_that_dies_before_the_commit_is_replaced_once(stores: Store
     with pytest.raises(StoreAway):
         postgres.templates.write(partial(work, well_from=9))
     assert (runs, _added(stores)) == ([0, 1], 1)
+
+
+def test_a_transaction_whose_answer_does_not_come_in_time_is_not_made_again(stores: Stores) -> None:
+    runs: list[int] = []
+
+    def work(db: Connection) -> None:
+        runs.append(len(runs))
+        driver: Any = db.connection.dbapi_connection
+        driver._usock.settimeout(0.1)
+        db.exec_driver_sql("SELECT pg_sleep(1)")
+
+    with pytest.raises(StoreAway):
+        postgres.templates.write(work)
+    assert runs == [0]
+    postgres.templates.ping()  # or the next test would be told that the server is down
+
+
+def test_who_waits_too_long_for_a_lock_is_told_to_come_back(stores: Stores) -> None:
+    stores.rows("itlc_templates", ADD)
+    engine = postgres.templates._engine(10, poolclass=NullPool)
+
+    def work(db: Connection) -> None:
+        db.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+        db.exec_driver_sql("UPDATE template_store SET name = 'b'")
+
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE template_store SET name = 'c'")
+        with pytest.raises(StoreAway):
+            postgres.templates.write(work)
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"], ids=["serialization failure", "deadlock"])
