@@ -14,6 +14,7 @@ from itlc.bids.service import take_bid
 from itlc.errors import InsufficientTokens
 from itlc.notices import notice
 from itlc.orders import repository
+from itlc.orders.closing import close_account
 from itlc.stores import outbox as outboxes
 from itlc.stores import postgres
 from itlc.wallet import ledger
@@ -22,6 +23,7 @@ from sqlalchemy import Connection
 
 from tests.faults.aftermath import all_holds, let_time_pass, recover
 from tests.faults.crew import Call, Crew
+from tests.faults.paths import run_through
 from tests.faults.proofs import while_it_is_open
 from tests.faults.scale import scaled
 from tests.operations.wallet.test_payments import Cut, cut
@@ -534,6 +536,28 @@ def test_nobody_who_has_left_gets_an_order(ada: As, bob: As, crew: Crew, stores:
         left += statuses(answers[1::2])[202]
     assert count(stores, "orders") == taken
     assert count(stores, "closed_accounts") == left
+
+
+def test_whoever_leaves_waits_for_an_order_that_is_being_made(ada: As, bob: As, stores: Stores) -> None:
+    taken = partial(take_bid, bid_id=open_bid(ada, service_of(bob)), caller=Caller(bob.user_id))
+    assert while_it_is_open(stores, postgres.orders, taken, ask, ada, "erase_me")[0] == 409
+    assert (count(stores, "orders"), count(stores, "closed_accounts")) == (1, 0)
+
+
+@pytest.mark.parametrize("comes", ["an order", "a bid"])
+def test_whoever_comes_while_an_account_closes_waits_and_is_refused(
+    ada: As, bob: As, stores: Stores, comes: str
+) -> None:
+    service_id = service_of(bob)
+    bid_id = open_bid(ada, service_id)
+    calls: dict[str, tuple[Any, ...]] = {
+        "an order": (bob, "make_order", None, None, {"bid_id": bid_id}),
+        "a bid": (ada, "place_bid", {"amount": 5}, None, {"service_id": service_id}),
+    }
+    leaving = partial(close_account, caller=Caller(ada.user_id))
+    assert while_it_is_open(stores, postgres.orders, leaving, ask, *calls[comes])[0] == 409
+    assert (count(stores, "orders"), count(stores, "bidding")) == (0, 1)
+    run_through(lambda: ada.call("erase_me"))  # what it has begun is done, too
 
 
 # Messages and tokens of sessions
