@@ -1,10 +1,12 @@
 """The template says of each function what its operation needs: no more, no less, nothing forgotten."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from itlc.settings import QUEUES, Settings
+from itlc.system import purge
 
 from infra.local import template
 from infra.local.operations import FUNCTIONS, Found, load_operations
@@ -88,6 +90,9 @@ def test_each_queue_has_a_consumer_a_dead_letter_queue_and_time_enough(
         assert properties["RedrivePolicy"]["maxReceiveCount"] >= 5
         target = properties["RedrivePolicy"]["deadLetterTargetArn"]
         assert target == {"Fn::GetAtt": [f"{template.logical_id(name)}DeadLetters", "Arn"]}
+        kept = [properties, resources[f"{template.logical_id(name)}DeadLetters"]["Properties"]]
+        assert [timedelta(seconds=queue["MessageRetentionPeriod"]) for queue in kept] == [timedelta(days=14)] * 2
+        assert 2 * timedelta(days=14) < purge.RECEIVED_KEPT, "an inbox remembers what can come again"
         if name in consumers:
             function = template.functions(read)[template.logical_id(consumers[name])]["Properties"]
             assert properties["VisibilityTimeout"] >= 6 * function.get("Timeout", usual), name
