@@ -1,5 +1,6 @@
 """Several at one plan at once: everything of one order happens one after another, and nobody sees half of it."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -8,10 +9,12 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from neo4j.exceptions import TransientError
 
 from tests.support.calling import As, Response
 from tests.support.market import order_in
 from tests.support.plans import diamond, lay_down, numbers, step
+from tests.support.queues import receive_all
 from tests.support.racing import at_once, workers
 from tests.support.stack import Stores
 
@@ -110,6 +113,25 @@ def test_a_first_request_that_does_not_end_is_still_running(stores: Stores, know
         with pytest.raises(StillRunning):
             graph.write(lambda transaction: keys.claim(transaction, key))
     assert graph.write(lambda transaction: keys.claim(transaction, key)) is None
+
+
+def test_after_a_clash_all_of_the_work_is_done_again_and_only_its_last_events_are_sent(stores: Stores) -> None:
+    from itlc.events import Event, event
+    from itlc.stores.neo4j import GraphTransaction, graph
+
+    made: list[Event] = []
+
+    def work(transaction: GraphTransaction) -> str:
+        made.append(event("notifications", "notice", "order:1", {"message": str(len(made))}))
+        transaction.emit(made[-1])
+        if len(made) == 1:
+            raise TransientError("they clash")
+        return made[-1].id
+
+    receive_all("notifications")
+    assert graph.write(work) == made[1].id
+    assert [json.loads(body)["id"] for body in receive_all("notifications")] == [made[1].id]
+    assert stores.graph("MATCH (o:Outbox) RETURN o.id AS id") == []
 
 
 def test_a_transaction_over_its_time_is_the_store_away(stores: Stores) -> None:
