@@ -90,6 +90,22 @@ def test_dead_letters_that_are_too_large_for_one_request_go_back_in_several(sqs:
     assert sorted(receive_all("topups")) == bodies
 
 
+def test_dead_letters_that_their_queue_refuses_stay(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        sqs.send_message(QueueUrl=dead("topups"), MessageBody=str(number))
+    send = sqs.send_message_batch
+
+    def take_one(QueueUrl: str, Entries: list[Any]) -> Any:  # noqa: N803
+        return send(QueueUrl=QueueUrl, Entries=Entries[:1])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqs, "send_message_batch", take_one)
+        with pytest.raises(StackError, match="refused 2 of 3"):
+            queues.move(sqs, dead("topups"), settings().queues["topups"])
+    assert sum(queues.count(sqs, dead("topups"))) == 2
+    assert len(receive_all("topups")) == 1
+
+
 def test_dead_letters_that_somebody_has_just_read_are_waited_for(sqs: Any) -> None:
     for number in range(3):
         events.bury("topups", str(number), "a reason")
