@@ -1,9 +1,11 @@
 """Clean-ups of a great many rows: in batches, within their time, in memory that does not grow, and to the end."""
 
+import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from itlc.operation import Deadline, Operation
 
 from tests.faults.aftermath import let_time_pass
 from tests.faults.paths import Market, left_to_the_queue, unsent
@@ -79,6 +81,19 @@ def test_a_job_whose_time_is_up_begins_nothing_and_does_its_work_the_next_time(s
         assert not any(operation(job)({}, NoTime()).values()), job
     for job in JOBS:
         assert any(operation(job)({}, Context()).values()), job
+
+
+def test_a_job_has_to_stop_well_before_its_function_is_stopped() -> None:
+    seconds: list[float] = []
+    job = Operation("a_job")
+
+    @job.scheduled
+    def run(deadline: Deadline) -> dict[str, int]:
+        seconds.append(deadline.at - time.monotonic())
+        return {}
+
+    job({}, Context())  # which has ten seconds
+    assert 5 < seconds[0] < 8
 
 
 @pytest.mark.timeout(3600)
