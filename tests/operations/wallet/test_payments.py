@@ -502,6 +502,17 @@ def test_a_payment_that_was_overtaken_gives_the_tokens_back(
     assert payment["status"] == "declined"
 
 
+def test_a_payment_of_no_token_that_was_overtaken_has_nothing_to_give_back(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order_id,) = payable(ada, bob, "0.40")
+    (collected,) = payments.SAGA.apply(_begin(ada, order_id, stores, monkeypatch))
+    stores.rows("itlc_orders", "UPDATE orders SET status = 'cancelled' WHERE id = :id", id=order_id)
+    assert payments.SAGA.apply(collected) == []
+    assert pay(ada, order_id).status == 409
+    assert [row["status"] for row in stores.rows("itlc_orders", "SELECT status FROM payments")] == ["declined"]
+
+
 def test_what_is_released_to_somebody_erased_meanwhile_goes_to_the_house(
     ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
