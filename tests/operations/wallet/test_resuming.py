@@ -246,12 +246,13 @@ def test_a_refund_goes_on_where_it_stands(
     assert (answer.status, answer["tokens"]) == (201, 20)
 
 
+@pytest.mark.parametrize(("transaction", "status"), [(1, 202), (2, 201)], ids=["a payment", "an escrow"])
 def test_what_has_just_begun_is_left_to_itself(
-    ada: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+    ada: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch, transaction: int, status: int
 ) -> None:
     with monkeypatch.context() as patch:
-        cut(patch, postgres.users, 1, Cut())
-        assert pay(ada, order).status == 202
+        cut(patch, postgres.users, transaction, Cut())
+        assert pay(ada, order).status == status
     receive_all("payments")
     assert resume() == {"resumed": 0, "left": 0}
     lose_every_message(stores)
