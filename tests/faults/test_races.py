@@ -544,6 +544,12 @@ def test_whoever_leaves_waits_for_an_order_that_is_being_made(ada: As, bob: As, 
     assert (count(stores, "orders"), count(stores, "closed_accounts")) == (1, 0)
 
 
+def test_whoever_leaves_while_they_are_leaving_leaves_once(ada: As, stores: Stores) -> None:
+    leaving = partial(close_account, caller=Caller(ada.user_id))
+    assert while_it_is_open(stores, postgres.orders, leaving, ask, ada, "erase_me")[0] == 202
+    assert (count(stores, "closed_accounts"), count(stores, "outbox WHERE type = 'erase'")) == (1, 1)
+
+
 @pytest.mark.parametrize("comes", ["an order", "a bid"])
 def test_whoever_comes_while_an_account_closes_waits_and_is_refused(
     ada: As, bob: As, stores: Stores, comes: str
