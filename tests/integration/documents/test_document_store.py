@@ -8,6 +8,7 @@ import pytest
 from bson import ObjectId
 from itlc import events
 from itlc.errors import Conflict
+from itlc.idempotency import Answer, Key, Replayed
 from itlc.stores import mongo
 from itlc.stores.mongo import Change, Document, DocumentWriter
 
@@ -18,6 +19,7 @@ from tests.support.racing import at_once, workers
 from tests.support.stack import Stores
 
 ada, bob = As(1), As(2)
+KEY = Key("user:1", "create_project", "k", "-")
 LONG_AGO = datetime.now(UTC) - timedelta(days=2)
 
 
@@ -109,6 +111,21 @@ def test_relays_at_once_send_each_event_once(stores: Stores, queue_away: pytest.
     assert sum(sent for _, sent in sweeps) == 12
     assert len(receive_all("ratings")) == 6
     assert waiting(stores, "ratings") == []
+
+
+def test_of_two_documents_created_under_one_key_the_first_is_there_and_answers_for_both(stores: Stores) -> None:
+    def create(name: str) -> None:
+        def work(db: DocumentWriter) -> None:
+            mongo.projects.claim(db, KEY, lambda result: Answer(201, name))
+            db.create({"name": name}, dict)
+
+        mongo.projects.write(work)
+
+    create("first")
+    with pytest.raises(Replayed) as replayed:
+        create("second")
+    assert replayed.value.answer == Answer(201, "first")
+    assert [document["name"] for document in stores.documents("projects")] == ["first"]
 
 
 def test_a_notice_outlives_the_review_that_it_tells_of(stores: Stores, queue_away: pytest.MonkeyPatch) -> None:
