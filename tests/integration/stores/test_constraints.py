@@ -158,6 +158,11 @@ REFUSED = {
         "refunds_status": ["UPDATE refunds SET status = 'x'"],
         "refunds_tokens": ["UPDATE refunds SET tokens = 0"],
         "refunds_amount": ["UPDATE refunds SET amount = 0"],
+        "payment_orders_payment_id_fkey": ["UPDATE payment_orders SET payment_id = gen_random_uuid()"],
+        "payment_orders_order_id_fkey": ["UPDATE payment_orders SET order_id = 4711"],
+        "refunds_order_id_fkey": ["UPDATE refunds SET order_id = 4711"],
+        "checkins_order_id_fkey": ["UPDATE checkins SET order_id = 4711 WHERE id = 1"],
+        "bidding_order_id_fkey": ["UPDATE bidding SET order_id = 4711 WHERE order_id = 1"],
         "refunds_one_at_a_time": [
             _copy("refunds", "order_id", "amount", "tokens", "status", *KEY, id="gen_random_uuid()")
         ],
