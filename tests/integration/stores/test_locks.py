@@ -1,5 +1,5 @@
 """What is read in order to be changed is locked until the transaction ends, several rows in the order of their ids; and
-what removes old rows passes over those that somebody is just renewing."""
+what removes or ends old rows passes over those that somebody is just changing."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -192,7 +192,7 @@ LONG_AGO = "now() - interval '1 year'"
 
 @dataclass(frozen=True)
 class Renewed:
-    """An old row that somebody is just renewing, and what removes old ones."""
+    """An old row that somebody is just changing, and what removes old ones, or ends them."""
 
     database: Database
     table: str
@@ -217,6 +217,14 @@ RENEWED = (
         f"VALUES ('user:1', 'top_up', 'k', '-', 201, '{{}}', 'old', {LONG_AGO})",
         lambda db: postgres.keys.keep(db, KEY, Answer(201, "new")),
         lambda db: keys.purge(db, 9),
+    ),
+    Renewed(
+        postgres.orders,
+        "bidding",
+        "(bidder_id, amount, service_id, provider_id, provider_user_id, created_at) "
+        f"VALUES (1, 5, 1, 1, 2, {LONG_AGO})",
+        sql("UPDATE bidding SET status = 'rejected'"),
+        lambda db: bids.expire(db, timedelta(days=30), 9),
     ),
     Renewed(
         postgres.orders,
@@ -251,10 +259,10 @@ RENEWED = (
 
 
 @pytest.mark.parametrize("renewed", RENEWED, ids=str)
-def test_an_old_row_that_is_just_renewed_is_passed_over_and_waited_for_by_nobody(
+def test_an_old_row_that_is_just_changed_is_passed_over_and_waited_for_by_nobody(
     stores: Stores, renewed: Renewed
 ) -> None:
-    """Who waited would wait in vain, for the transaction that renews it ends after the other one."""
+    """Who waited would wait in vain, for the transaction that changes it ends after the other one."""
     stores.rows(renewed.database.name, f"INSERT INTO {renewed.table} {renewed.old}")
     with within(renewed.database, renewed.renew):
         renewed.database.write(renewed.remove)
