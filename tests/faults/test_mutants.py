@@ -102,7 +102,7 @@ MUTANTS = (
     Mutant(
         "that a request is still running is kept as its answer",
         "itlc.operation:Operation._once",
-        """        except (StillRunning, KeyReused):
+        """        except (Passing, KeyReused):
             raise
 """,
         "",
