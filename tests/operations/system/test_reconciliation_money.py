@@ -7,7 +7,7 @@ import pytest
 from itlc.stores import postgres
 from itlc.wallet.model import TOPUPS
 
-from tests.operations.system.world import LONG_AGO, NAMES, World
+from tests.operations.system.world import JUST_BEFORE, LATER, LONG_AGO, NAMES, World
 from tests.operations.wallet.test_payments import Cut, cut
 from tests.support.market import order_in
 from tests.support.queues import drain
@@ -95,15 +95,31 @@ def test_a_pending_topup_may_have_been_credited_just_now_but_not_long_ago(world:
     assert world.broken() == {"topup_is_one_transfer": [f"topup:{world.topup}"]}
 
 
-def test_a_credit_without_a_topup(world: World) -> None:
+@pytest.mark.parametrize("at", [LONG_AGO, JUST_BEFORE])
+def test_a_credit_without_a_topup(world: World, at: str) -> None:
     ada = world.ada.user_id
     made = world.transfer(
-        kind="topup", debit_account=TOPUPS.name, credit_account=f"user:{ada}", credit_user_id=ada, credit_balance=5
+        at=at,
+        kind="topup",
+        debit_account=TOPUPS.name,
+        credit_account=f"user:{ada}",
+        credit_user_id=ada,
+        credit_balance=5,
     )
     world.sql("itlc_users", "UPDATE users SET tokens = tokens + 5 WHERE id = :id", id=ada)
     assert world.broken() == {"topup_is_one_transfer": [f"transfer:{made}"]}
-    world.sql("itlc_users", "UPDATE transfers SET created_at = now() WHERE id = :id", id=made)
+    world.sql("itlc_users", f"UPDATE transfers SET created_at = {LATER} WHERE id = :id", id=made)
     assert world.broken() == {}  # its top-up may have been made after the top-ups were read
+
+
+def test_a_credited_topup_that_was_deleted_at_once(world: World) -> None:
+    (credited,) = world.sql(
+        "itlc_users",
+        f"UPDATE transfers SET created_at = {JUST_BEFORE} WHERE topup_id = :id RETURNING id",
+        id=world.topup,
+    )
+    world.sql("itlc_tokens", "DELETE FROM token_topups WHERE id = :id", id=world.topup)
+    assert world.broken()["topup_is_one_transfer"] == [f"transfer:{credited['id']}"]
 
 
 @pytest.mark.parametrize(
@@ -173,6 +189,26 @@ def test_an_escrow_that_was_forfeited_though_its_provider_is_there(world: World)
     assert world.broken()["escrow_is_settled_once"] == [released["debit_account"]]
 
 
+def test_a_refund_that_nobody_asked_for_though_the_balances_are_right(world: World) -> None:
+    ada, bob = world.ada.user_id, world.bob.user_id
+    made = world.transfer(
+        at=JUST_BEFORE,
+        kind="refund",
+        debit_account=f"user:{bob}",
+        debit_user_id=bob,
+        debit_balance=0,
+        credit_account=f"user:{ada}",
+        credit_user_id=ada,
+        credit_balance=0,
+        order_id=world.paid,
+    )
+    for user_id, change in ((ada, 5), (bob, -5)):
+        world.sql("itlc_users", "UPDATE users SET tokens = tokens + :c WHERE id = :id", c=change, id=user_id)
+    assert world.broken() == {"refunds_are_within_payment": [f"order:{world.paid}"]}
+    world.sql("itlc_users", f"UPDATE transfers SET created_at = {LATER} WHERE id = :id", id=made)
+    assert world.broken() == {}  # it may have been asked for after the orders were read
+
+
 def test_a_refund_of_no_order(world: World) -> None:
     made = world.transfer(debit_account="house:lost", credit_account="house:lost too")
     assert world.broken()["refunds_are_within_payment"] == [f"transfer:{made}"]
@@ -193,13 +229,20 @@ def test_an_escrow_that_was_emptied_twice(world: World) -> None:
         assert broken.keys() == {"escrow_is_settled_once", "no_balance_is_negative"}  # an escrow gave more than it had
 
 
-def test_an_escrow_without_a_payment(world: World) -> None:
+@pytest.mark.parametrize("at", [LONG_AGO, JUST_BEFORE])
+def test_an_escrow_without_a_payment(world: World, at: str) -> None:
     account = f"escrow:{uuid.uuid4()}:1"
     fields = {"kind": "payment", "order_id": 1}
     ada = world.ada.user_id
-    world.transfer(debit_account=f"user:{ada}", debit_user_id=ada, debit_balance=0, credit_account=account, **fields)
-    world.transfer(debit_account=account, credit_account=f"user:{ada}", credit_user_id=ada, credit_balance=5, **fields)
+    world.transfer(
+        at=at, debit_account=f"user:{ada}", debit_user_id=ada, debit_balance=0, credit_account=account, **fields
+    )
+    world.transfer(
+        at=at, debit_account=account, credit_account=f"user:{ada}", credit_user_id=ada, credit_balance=5, **fields
+    )
     assert world.broken() == {"escrow_is_settled_once": [account]}
+    world.sql("itlc_users", f"UPDATE transfers SET created_at = {LATER} WHERE credit_account = :a", a=account)
+    assert world.broken() == {}  # its payment may have been made after the orders were read
 
 
 def test_an_escrow_that_stays_full(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

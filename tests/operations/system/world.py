@@ -16,6 +16,8 @@ from tests.support.stack import Stores
 
 NAMES = [invariant.name for invariant in reconciliation.INVARIANTS]
 LONG_AGO = "now() - interval '20 minutes'"
+JUST_BEFORE, LATER = "now() - interval '10 seconds'", "now() + interval '1 minute'"
+"""As seen from the snapshots that a reconciliation takes now, with some seconds for clocks."""
 
 
 class World:
@@ -45,8 +47,8 @@ class World:
         """Change or ask a database as its owner."""
         return self.stores.rows(database, sql, **values)
 
-    def transfer(self, **fields: Any) -> uuid.UUID:
-        """A transfer that nobody made, long ago; returns its id."""
+    def transfer(self, *, at: str = LONG_AGO, **fields: Any) -> uuid.UUID:
+        """A transfer that nobody made, `at` some time; returns its id."""
         row = {
             "id": uuid.uuid4(),
             "kind": "refund",
@@ -63,7 +65,7 @@ class World:
         }
         names = ", ".join(row)
         values = ", ".join(f":{name}" for name in row)
-        self.sql("itlc_users", f"INSERT INTO transfers ({names}, created_at) VALUES ({values}, {LONG_AGO})", **row)
+        self.sql("itlc_users", f"INSERT INTO transfers ({names}, created_at) VALUES ({values}, {at})", **row)
         made: uuid.UUID = row["id"]
         return made
 

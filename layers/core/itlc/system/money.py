@@ -126,7 +126,7 @@ TOPUPS = """
 """
 CREDITS = """
     SELECT coalesce(topup_id, 0) AS topup_id, id, kind, debit_account, credit_user_id, tokens,
-        created_at > now() - interval '2 minutes' AS young, created_at > now() - interval '15 minutes' AS recent
+        created_at > CAST(:since AS timestamptz) AS young, created_at > now() - interval '15 minutes' AS recent
     FROM transfers
     WHERE (topup_id IS NOT NULL OR kind = 'topup' OR debit_account = 'house:topups')
         AND coalesce(topup_id, 0) / 1000 = ANY(CAST(:parts AS integer[]))
@@ -138,7 +138,7 @@ def check_topups(stores: Snapshots, tally: Tally) -> None:
     """Compare each top-up with its transfer."""
     tokens, ledger = stores.of(postgres.tokens), stores.of(postgres.users)
     parts = _different(tokens.rows(DIGESTS_OF_TOPUPS), ledger.rows(DIGESTS_OF_CREDITS), tally)
-    topups, credits = tokens.rows(TOPUPS, parts=parts), ledger.rows(CREDITS, parts=parts)
+    topups, credits = tokens.rows(TOPUPS, parts=parts), ledger.rows(CREDITS, parts=parts, since=tokens.unseen_since)
     for asked, credited in side_by_side(topups, credits, lambda row: row.id, lambda row: row.topup_id):
         for name in wrong_topups(asked[0] if asked else None, credited):
             tally.report(name)
@@ -233,7 +233,7 @@ GIVEN_BACK = """
     SELECT order_id, sum(tokens) AS tokens,
         min(debit_user_id) AS payer_id, max(debit_user_id) AS last_payer_id,
         min(credit_user_id) AS payee_id, max(credit_user_id) AS last_payee_id,
-        max(created_at) > now() - interval '2 minutes' AS young
+        max(created_at) > CAST(:since AS timestamptz) AS young
     FROM transfers WHERE kind = 'refund' AND order_id IS NOT NULL GROUP BY order_id ORDER BY order_id
 """
 REFUNDS_OF_NOTHING = """
@@ -243,13 +243,13 @@ REFUNDS_OF_NOTHING = """
 
 def check_refunds(stores: Snapshots, tally: Tally) -> None:
     """Compare what each order shows as given back with its refunds, its payment and the ledger."""
-    refunded = stores.of(postgres.orders).rows(REFUNDED)
-    given_back = stores.of(postgres.users).rows(GIVEN_BACK)
+    orders, ledger = stores.of(postgres.orders), stores.of(postgres.users)
+    refunded, given_back = orders.rows(REFUNDED), ledger.rows(GIVEN_BACK, since=orders.unseen_since)
     for shown, moved in side_by_side(refunded, given_back, lambda row: row.id, lambda row: row.order_id):
         tally.look()
         if wrong_refund(shown[0] if shown else None, moved[0] if moved else None):
             tally.report(f"order:{shown[0].id if shown else moved[0].order_id}")
-    for row in stores.of(postgres.users).rows(REFUNDS_OF_NOTHING):
+    for row in ledger.rows(REFUNDS_OF_NOTHING):
         tally.look()
         tally.report(row.name)
 
@@ -318,7 +318,7 @@ ESCROWS = f"""
     SELECT account, count(*) FILTER (WHERE tokens > 0) AS times_in, count(*) FILTER (WHERE tokens < 0) AS times_out,
         max(tokens) AS tokens, sum(tokens) AS held, max(payer_id) AS payer_id, max(payee_id) AS payee_id,
         coalesce(bool_or(counterpart = 'house:forfeit'), false) AS forfeited,
-        max(created_at) > now() - interval '2 minutes' AS young
+        max(created_at) > CAST(:since AS timestamptz) AS young
     FROM (
         SELECT credit_account AS account, debit_account AS counterpart, tokens, debit_user_id AS payer_id,
             NULL::integer AS payee_id, created_at
@@ -344,7 +344,7 @@ def check_escrows(stores: Snapshots, tally: Tally) -> None:
     """Compare each escrow with the order's share of the payment that it is for."""
     orders, ledger = stores.of(postgres.orders), stores.of(postgres.users)
     parts = _different(orders.rows(DIGESTS_OF_SHARES), ledger.rows(DIGESTS_OF_ESCROWS), tally)
-    shares, escrows = orders.rows(SHARES, parts=parts), ledger.rows(ESCROWS, parts=parts)
+    shares, escrows = orders.rows(SHARES, parts=parts), ledger.rows(ESCROWS, parts=parts, since=orders.unseen_since)
     pairs = side_by_side(shares, escrows, lambda row: row.account, lambda row: row.account)
     for batch in batches(pairs, BATCH):
         parties = {

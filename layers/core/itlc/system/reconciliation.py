@@ -4,8 +4,8 @@ Each PostgreSQL database is read in one read-only snapshot, whole tables by aggr
 databases by sorted streams that are walked side by side, so that memory does not grow with the rows. Where nearly
 everything agrees, what is streamed are digests of a thousand rows each, and then the rows of those that differ. What
 one database says of itself is never in flight, for what belongs together commits together. Between two stores, the one
-that says that something is done is read first (see `snapshots`); what is only there in the second may be on its way,
-and is reported when it is older than two minutes (or the quarter of an hour that its invariant names).
+that says that something is done is read first (see `snapshots`); what is only there in the second may be on its way
+only if it came after the first was read, or for as long as its invariant says.
 
 Nothing is repaired, money least of all. Only events that wait in an outbox and that nobody holds are sent again, as the
 relay does all the time.

@@ -8,6 +8,7 @@ here, are read after those.
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, text
@@ -20,12 +21,19 @@ from itlc.system.findings import NotChecked
 
 T = TypeVar("T")
 CHUNK = 1_000
+CLOCKS_APART = timedelta(seconds=5)
+"""What the clocks of two servers may be apart."""
 # An order is paid after its tokens moved, a top-up is completed after it was credited: the ledger comes last.
 LEDGER_LAST = (postgres.orders, postgres.tokens, postgres.catalog, postgres.templates, postgres.users)
 
 
 class Snapshot:
-    """One PostgreSQL database as it was when the reconciliation began."""
+    """One PostgreSQL database as it was when the reconciliation began.
+
+    `unseen_since`: what another database began before that moment has its cause in this snapshot, if it has one at all.
+    """
+
+    unseen_since: datetime
 
     def __init__(self, database: postgres.Database, connection: Connection, deadline: Deadline) -> None:
         self._database, self._connection, self._deadline = database, connection, deadline
@@ -36,8 +44,10 @@ class Snapshot:
         return int(row[0] or 0)
 
     def mark(self) -> None:
-        """Note where `start_over` goes back to; as this is the first query, it takes the snapshot, too."""
-        self._connection.exec_driver_sql("SELECT 1")
+        """Note where `start_over` goes back to; as this is the first query, it takes the snapshot, too, and asks the
+        server when that was."""
+        taken_at: datetime = self._connection.exec_driver_sql("SELECT statement_timestamp()").scalar_one()
+        self.unseen_since = taken_at - CLOCKS_APART
         self._connection.exec_driver_sql("SAVEPOINT unread")
 
     def start_over(self) -> None:
