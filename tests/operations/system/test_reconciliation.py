@@ -85,9 +85,8 @@ def test_without_a_store_the_others_are_checked(world: World, monkeypatch: pytes
         "itlc_pbfr": {"project_follows_its_orders"},
         "Neo4j": set(),
     }
-    everywhere = {"outbox_is_sent_in_time", "finished_key_has_its_answer"}
+    everywhere = {"outbox_is_sent_in_time", "finished_key_has_its_answer", "sent_event_is_consumed"}
     in_postgres = {
-        "sent_event_is_consumed",
         "versions_have_no_gaps",
         "event_has_one_payload",
         "nothing_refers_to_erased",
