@@ -1,12 +1,16 @@
 """Reconciliation: what no longer belongs together is reported, by its row, and alone."""
 
 import uuid
+from datetime import timedelta
 
+import pytest
 from bson import ObjectId
+from itlc.stores import mongo
 
 from tests.operations.system.world import LONG_AGO, World
-from tests.support.market import project_of
+from tests.support.market import order_in, project_of
 from tests.support.money import holder
+from tests.support.queues import drain
 
 
 def test_an_order_without_its_bid(world: World) -> None:
@@ -42,13 +46,35 @@ def test_a_project_that_does_not_follow_its_orders(world: World) -> None:
     assert world.broken() == {"project_follows_its_orders": [f"project:{world.project}"]}
 
 
-def test_a_project_that_is_behind_may_follow_for_two_minutes(world: World) -> None:
+def test_a_project_that_is_behind_may_follow_for_fifteen_minutes(world: World) -> None:
     projects = world.stores.mongo["itlc_pbfr"]["projects"]
     projects.update_one({"_id": ObjectId(world.project)}, {"$set": {"status": "open", "status_version": 1}})
-    world.sql("itlc_orders", "UPDATE project_progress SET updated_at = now()")
+    world.sql("itlc_orders", "UPDATE project_progress SET updated_at = now() - interval '14 minutes'")
     assert world.broken() == {}
     world.sql("itlc_orders", f"UPDATE project_progress SET updated_at = {LONG_AGO}")
     assert world.broken() == {"project_follows_its_orders": [f"project:{world.project}"]}
+
+
+def test_a_project_may_be_ahead_by_what_came_after_the_snapshots(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By MongoDB's clock, which is an hour behind: so the snapshots seem to be as old to who goes by their own."""
+    monkeypatch.setattr(mongo, "_clock_behind", lambda: timedelta(hours=-1))
+    with world.snapshots() as stores:
+        order_in("in_progress", world.ada, world.bob, project_id=world.project)
+        drain()
+        assert world.checked("project_follows_its_orders", stores) == []
+    projects = world.stores.mongo["itlc_pbfr"]["projects"]
+    ahead = {"$inc": {"status_version": 1}, "$set": {"updated_at": mongo.now() - timedelta(minutes=1)}}
+    projects.update_one({"_id": ObjectId(world.project)}, ahead)
+    assert world.broken() == {"project_follows_its_orders": [f"project:{world.project}"]}
+
+
+def test_a_project_may_be_gone_with_an_owner_who_was_erased_after_the_snapshots(world: World) -> None:
+    world.sql("itlc_orders", f"UPDATE project_progress SET updated_at = {LONG_AGO}")
+    with world.snapshots() as stores:
+        world.stores.mongo["itlc_pbfr"]["projects"].delete_one({"_id": ObjectId(world.project)})
+        assert world.checked("project_follows_its_orders", stores) == [f"project:{world.project}"]
+        world.sql("itlc_users", "UPDATE users SET erased_at = now() WHERE id = :id", id=world.ada.user_id)
+        assert world.checked("project_follows_its_orders", stores) == []
 
 
 def test_a_project_that_is_gone_though_it_has_orders(world: World) -> None:

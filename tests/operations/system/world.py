@@ -1,11 +1,14 @@
 """A market in which everything that reconciliation looks at has happened, to be broken in its stores."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from itlc.operation import Deadline
 from itlc.system import reconciliation
+from itlc.system.snapshots import Snapshots
 
 from tests.support.kept import Kept
 from tests.support.market import order_in, project_of
@@ -100,6 +103,17 @@ class World:
         answer = self.admin.call("run_reconciliation")
         assert answer.status == 201, answer.text
         return {finding["name"]: finding for finding in answer["findings"]}
+
+    def snapshots(self) -> Snapshots:
+        """The stores as a reconciliation that begins now reads them; it has a minute."""
+        return Snapshots(Deadline(time.monotonic() + 60))
+
+    def checked(self, name: str, stores: Snapshots) -> list[str]:
+        """Which rows break one invariant; it may not go unchecked."""
+        (invariant,) = (invariant for invariant in reconciliation.INVARIANTS if invariant.name == name)
+        finding = reconciliation.check(invariant, stores)
+        assert finding.state != "not checked", finding
+        return finding.rows
 
     def broken(self) -> dict[str, list[str]]:
         """Which invariants are broken, and by which rows; none may go unchecked."""

@@ -200,8 +200,9 @@ def test_refunds(order: Any, given_back: Any, wrong: bool) -> None:
 NOW = datetime.now(UTC)
 
 
-def progress(status: str, version: int, *, young: bool = False, counted: str | None = None) -> Any:
-    return SimpleNamespace(project_id="a", status=status, version=version, young=young, counted=counted or status)
+def progress(status: str, version: int, **fields: Any) -> Any:
+    row = {"project_id": "a", "status": status, "version": version, "counted": status}
+    return SimpleNamespace(**{**row, "young": False, "recent": False, **fields})
 
 
 def shown(status: str, version: int, *, minutes: float = 60) -> dict[str, Any]:
@@ -214,12 +215,14 @@ def shown(status: str, version: int, *, minutes: float = 60) -> dict[str, Any]:
         (progress("paid", 3), shown("paid", 3), False),
         (progress("paid", 3), shown("completed", 3), True),
         (progress("paid", 3), shown("completed", 2), True),
-        (progress("paid", 3, young=True), shown("completed", 2), False),
+        (progress("paid", 3, recent=True), shown("completed", 2), False),
+        (progress("paid", 3, recent=True), shown("completed", 3), True),
         (progress("paid", 3), shown("completed", 4), True),
         (progress("paid", 3), shown("completed", 4, minutes=1), False),
         (progress("paid", 3, counted="completed"), shown("paid", 3), True),
         (progress("paid", 3), None, True),
-        (progress("paid", 3, young=True), None, False),
+        (progress("paid", 3, recent=True), None, True),
+        (progress("paid", 3, recent=True, young=True), None, False),
         (None, shown("open", 0), False),
         (None, shown("paid", 0), True),
         (None, shown("in_progress", 1, minutes=1), False),

@@ -1,14 +1,15 @@
 """What must be true between things: bids and their orders, projects and their orders, and nothing of who is erased."""
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
+
+from sqlalchemy import text
 
 from itlc.stores import mongo, postgres
 from itlc.system.findings import Tally, batches, side_by_side
-from itlc.system.snapshots import Snapshot, Snapshots
+from itlc.system.snapshots import Snapshots
 
-GRACE = timedelta(minutes=2)
 BATCH = 1_000
 
 # Bids and orders: `itlc_orders`
@@ -43,6 +44,7 @@ def check_bids(stores: Snapshots, tally: Tally) -> None:
 PROGRESS = """
     SELECT o.project_id, max(o.user_id) AS owner_id, p.status, coalesce(p.version, 0) AS version,
         coalesce(p.updated_at > now() - interval '2 minutes', false) AS young,
+        coalesce(p.updated_at > now() - interval '15 minutes', false) AS recent,
         CASE
             WHEN count(*) FILTER (WHERE o.status <> 'cancelled') = 0 THEN 'open'
             WHEN bool_and(o.status IN ('paid', 'refunded', 'cancelled')) THEN 'paid'
@@ -58,7 +60,7 @@ ERASED_AMONG = "SELECT id FROM users WHERE id = ANY(CAST(:ids AS integer[])) AND
 
 def check_projects(stores: Snapshots, tally: Tally) -> None:
     """Compare each project's status with its orders, and with how MongoDB shows it."""
-    orders, users = stores.of(postgres.orders), stores.of(postgres.users)
+    orders = stores.of(postgres.orders)
     with mongo.projects.read() as documents:
         fields = {"status": 1, "status_version": 1, "updated_at": 1, "owner_id": 1}
         shown = documents.find({}, fields, batch_size=BATCH).sort("_id", 1)
@@ -68,16 +70,17 @@ def check_projects(stores: Snapshots, tally: Tally) -> None:
             lambda row: row.project_id,
             lambda document: str(document["_id"]),
         )
-        for batch in batches(_wrong_projects(pairs, tally), BATCH):
-            gone = _erased(users, {owner_id for _, owner_id in batch})
+        for batch in batches(_wrong_projects(pairs, stores.documents_unseen_since, tally), BATCH):
+            gone = _erased({owner_id for _, owner_id in batch})
             for project_id, owner_id in batch:
                 if owner_id not in gone:
                     tally.report(f"project:{project_id}")
 
 
-def _wrong_projects(pairs: Iterable[tuple[list[Any], list[Any]]], tally: Tally) -> Iterator[tuple[str, int]]:
+def _wrong_projects(
+    pairs: Iterable[tuple[list[Any], list[Any]]], since: datetime, tally: Tally
+) -> Iterator[tuple[str, int]]:
     """The ids of wrong projects with their owners': while one is being erased, projects and orders part ways."""
-    since = datetime.now(UTC) - GRACE
     for counted, shown in pairs:
         tally.look()
         progress, document = (counted[0] if counted else None), (shown[0] if shown else None)
@@ -91,8 +94,8 @@ def _wrong_projects(pairs: Iterable[tuple[list[Any], list[Any]]], tally: Tally) 
 def wrong_project(progress: Any | None, document: Any | None, since: datetime) -> bool:
     """Whether a project's status does not follow from its orders.
 
-    The document may be behind a change of the orders that was made `since`, and ahead of them where it was changed
-    itself since then, for it is read last. Without a progress there are no orders.
+    The document may be behind for as long as an event may be on its way, and ahead of the orders where it was changed
+    `since` their snapshot was taken, for it is read last. Without a progress there are no orders.
     """
     if progress is not None and (progress.status or "open") != progress.counted:
         return True
@@ -101,13 +104,15 @@ def wrong_project(progress: Any | None, document: Any | None, since: datetime) -
     version, status = (progress.version, progress.counted) if progress is not None else (0, "open")
     if (document.get("status_version"), document.get("status")) == (version, status):
         return False
-    behind = progress is not None and progress.young and document.get("status_version", 0) < version
+    behind = progress is not None and progress.recent and document.get("status_version", 0) < version
     ahead = document.get("status_version", 0) > version and document["updated_at"] > since
     return not (behind or ahead)
 
 
-def _erased(users: Snapshot, ids: set[int]) -> set[int]:
-    return {row.id for row in users.rows(ERASED_AMONG, ids=sorted(ids))} if ids else set()
+def _erased(ids: set[int]) -> set[int]:
+    """Who of these is erased by now: as late as the documents were read, and not when the snapshots were taken."""
+    with postgres.users.read() as db:
+        return {row.id for row in db.execute(text(ERASED_AMONG), {"ids": sorted(ids)})}
 
 
 # What lives on though its owner is erased: everywhere

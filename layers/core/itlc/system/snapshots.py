@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from itlc.errors import StoreAway
 from itlc.operation import Deadline
-from itlc.stores import postgres
+from itlc.stores import mongo, postgres
 from itlc.system.findings import NotChecked
 
 T = TypeVar("T")
@@ -80,8 +80,11 @@ class Snapshots:
         self.deadline = deadline
         self._held = ExitStack()
         self._open: dict[str, Snapshot] = {}
+        self._opened_at: datetime | None = None
 
     def __enter__(self) -> "Snapshots":
+        with suppress(StoreAway), mongo.projects.read():
+            self._opened_at = mongo.now()
         for database in LEDGER_LAST:
             try:
                 self._take(database)
@@ -104,6 +107,15 @@ class Snapshots:
         if snapshot is None:
             raise StoreAway(database.name)
         return snapshot
+
+    @property
+    def documents_unseen_since(self) -> datetime:
+        """What MongoDB holds was there before the first snapshot was taken, unless it was changed since that moment: by
+        MongoDB's clock, to which both who writes and who asks may be near only. Raises StoreAway when it is away, or
+        was when the snapshots were taken."""
+        if self._opened_at is None:
+            raise StoreAway(mongo.NAME)
+        return self._opened_at - 2 * mongo.AGREEING
 
     def in_time(self, rows: Iterable[T]) -> Iterator[T]:
         """The rows of a store that has no snapshot, one by one. Raises NotChecked when the time is up."""
