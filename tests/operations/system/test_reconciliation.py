@@ -79,6 +79,7 @@ def test_without_a_store_the_others_are_checked(world: World, monkeypatch: pytes
             "paid_order_has_one_payment",
             "refunds_are_within_payment",
             "escrow_is_settled_once",
+            "escrow_is_settled_in_time",
             "one_notification_per_event",
             "won_bid_has_its_order",
         },

@@ -100,6 +100,28 @@ def test_a_payment_that_is_being_made_of_an_order_that_is_not_being_paid(world: 
     assert world.broken() == {"paid_order_has_one_payment": [f"order:{world.open}"]}
 
 
+def test_a_payment_that_stays_under_way_and_took_nothing_yet(world: World) -> None:
+    world.sql("itlc_orders", "UPDATE orders SET status = 'paying' WHERE id = :id", id=world.open)
+    payment_id = add_payment(world, "paying", order_id=world.open)
+    assert world.broken() == {}  # on its way
+    world.sql("itlc_orders", f"UPDATE payments SET created_at = {LONG_AGO} WHERE id = :id", id=payment_id)
+    assert world.broken() == {"escrow_is_settled_in_time": [f"payment:{payment_id}"]}
+
+
+def test_a_refund_that_stays_under_way(world: World) -> None:
+    key_with(world, "itlc_orders", UNANSWERED, "refund_order", "r2")
+    (refund,) = world.sql(
+        "itlc_orders",
+        f"UPDATE refunds SET status = 'refunding', created_at = {LONG_AGO} WHERE key = 'r2' RETURNING id",
+    )
+    world.sql(
+        "itlc_orders",
+        "UPDATE orders SET status = 'paid', refunded_tokens = 10, refunded_amount = 10 WHERE id = :id",
+        id=world.refunded,
+    )
+    assert world.broken() == {"escrow_is_settled_in_time": [f"refund:{refund['id']}"]}
+
+
 @pytest.mark.parametrize(("of_order", "of_bid"), [("user_id", "bidder_id"), ("provider_user_id", "provider_user_id")])
 def test_a_paid_order_of_another_party_than_its_payment(world: World, of_order: str, of_bid: str) -> None:
     root = world.admin.user_id

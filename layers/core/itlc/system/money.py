@@ -5,6 +5,7 @@ Money is never repaired here.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from itlc.stores import postgres
@@ -338,6 +339,16 @@ OLD_ESCROWS = """
         AND NOT EXISTS (SELECT FROM transfers emptied WHERE emptied.debit_account = filled.credit_account)
     ORDER BY filled.sequence
 """
+COUNT_UNDER_WAY = """
+    SELECT (SELECT count(*) FROM payments WHERE status = 'paying')
+        + (SELECT count(*) FROM refunds WHERE status = 'refunding')
+"""
+LONG_UNDER_WAY = """
+    SELECT 'payment:' || id AS name FROM payments
+    WHERE status = 'paying' AND created_at < now() - interval '15 minutes'
+    UNION ALL
+    SELECT 'refund:' || id FROM refunds WHERE status = 'refunding' AND created_at < now() - interval '15 minutes'
+"""
 
 
 def check_escrows(stores: Snapshots, tally: Tally) -> None:
@@ -387,8 +398,9 @@ def wrong_escrow(share: Any | None, escrow: Any | None, erased: Collection[int] 
 
 
 def check_old_escrows(stores: Snapshots, tally: Tally) -> None:
-    """Look for escrows that were filled a quarter of an hour ago and are not empty yet."""
-    ledger = stores.of(postgres.users)
-    tally.look(ledger.number(COUNT_ESCROWS))
-    for row in ledger.rows(OLD_ESCROWS):
+    """Look for escrows that were filled a quarter of an hour ago and are not empty yet, and for payments and refunds
+    that were begun as long ago and have not ended."""
+    orders, ledger = stores.of(postgres.orders), stores.of(postgres.users)
+    tally.look(ledger.number(COUNT_ESCROWS) + orders.number(COUNT_UNDER_WAY))
+    for row in chain(ledger.rows(OLD_ESCROWS), orders.rows(LONG_UNDER_WAY)):
         tally.report(row.name)

@@ -73,7 +73,7 @@ INVARIANTS = (
     ),
     Invariant(
         "escrow_is_settled_in_time",
-        "No escrow holds tokens for longer than 15 minutes.",
+        "No escrow holds tokens, and no payment or refund is under way, for longer than 15 minutes.",
         money.check_old_escrows,
     ),
     Invariant(
