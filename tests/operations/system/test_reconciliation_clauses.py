@@ -90,6 +90,13 @@ def test_a_payment_of_no_orders(world: World) -> None:
     assert world.broken() == {"paid_order_has_one_payment": [f"payment:{payment_id}"]}
 
 
+@pytest.mark.parametrize("status", ["settled", "paying"])
+def test_a_payment_whose_order_is_gone(world: World, status: str) -> None:
+    with world.without("itlc_orders", "payment_orders_order_id_fkey"):
+        add_payment(world, status, order_id=NOT_THERE, tokens=0)
+        assert world.broken() == {"paid_order_has_one_payment": [f"order:{NOT_THERE}"]}
+
+
 def test_an_order_that_is_being_paid_by_no_payment(world: World) -> None:
     world.sql("itlc_orders", "UPDATE orders SET status = 'paying' WHERE id = :id", id=world.open)
     assert world.broken() == {"paid_order_has_one_payment": [f"order:{world.open}"]}

@@ -195,10 +195,10 @@ WRONG_PAYMENTS = """
                 AND po.tokens = round(o.amount * p.rate)
                 AND (p.status <> 'settled' OR po.tokens IS NOT DISTINCT FROM o.tokens_charged)
             ) AS alike
-        FROM payment_orders po JOIN payments p ON p.id = po.payment_id JOIN orders o ON o.id = po.order_id
+        FROM payment_orders po JOIN payments p ON p.id = po.payment_id LEFT JOIN orders o ON o.id = po.order_id
         WHERE p.status <> 'declined' GROUP BY po.order_id
     )
-    SELECT 'order:' || o.id AS name FROM orders o LEFT JOIN covering c ON c.order_id = o.id
+    SELECT 'order:' || coalesce(o.id, c.order_id) AS name FROM orders o FULL JOIN covering c ON c.order_id = o.id
     WHERE coalesce(c.settled, 0) <> CASE WHEN o.status IN ('paid', 'refunded') THEN 1 ELSE 0 END
         OR coalesce(c.paying, 0) <> CASE WHEN o.status = 'paying' THEN 1 ELSE 0 END
         OR NOT coalesce(c.alike, true)
