@@ -18,6 +18,11 @@ from tests.support.queues import drain
 from tests.support.stack import Stores
 
 NAMES = [invariant.name for invariant in reconciliation.INVARIANTS]
+SIDES = """
+    SELECT id, credit_user_id AS user_id, sequence, tokens FROM transfers WHERE credit_user_id IS NOT NULL
+    UNION ALL
+    SELECT id, debit_user_id, sequence, -tokens FROM transfers WHERE debit_user_id IS NOT NULL
+"""
 LONG_AGO = "now() - interval '20 minutes'"
 JUST_BEFORE, LATER = "now() - interval '10 seconds'", "now() + interval '1 minute'"
 """As seen from the snapshots that a reconciliation takes now, with some seconds for clocks."""
@@ -71,6 +76,19 @@ class World:
         self.sql("itlc_users", f"INSERT INTO transfers ({names}, created_at) VALUES ({values}, {at})", **row)
         made: uuid.UUID = row["id"]
         return made
+
+    def cover_up(self) -> None:
+        """Make all balances, now and after each transfer, what the transfers say, as does who covers their traces."""
+        for side in ("credit", "debit"):
+            self.sql(
+                "itlc_users",
+                f"""UPDATE transfers SET {side}_balance = running.balance
+                FROM (SELECT id, user_id, sum(tokens) OVER (PARTITION BY user_id ORDER BY sequence) AS balance
+                    FROM ({SIDES}) sides) running
+                WHERE running.id = transfers.id AND running.user_id = transfers.{side}_user_id""",
+            )
+        all_of = f"SELECT sum(tokens) FROM ({SIDES}) sides WHERE user_id = users.id"
+        self.sql("itlc_users", f"UPDATE users SET tokens = coalesce(({all_of}), 0)")
 
     @contextmanager
     def without(self, database: str, *statements: str) -> Iterator[None]:

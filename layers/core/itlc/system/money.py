@@ -31,6 +31,22 @@ WRONG_BALANCES = f"""
     WHERE coalesce(u.tokens, 0) <> coalesce(moved.tokens, 0)
     ORDER BY coalesce(u.id, moved.user_id)
 """  # noqa: S608 - of constants
+# Each side shows what its user had afterwards: what they had before, which begins at nothing, and what came or went. So
+# the last one is the sum of all, with which `users` is compared above.
+WRONG_RUNNING_BALANCES = """
+    SELECT 'transfer:' || id AS name FROM (
+        SELECT id, sequence, balance, tokens + coalesce(lag(balance) OVER (PARTITION BY user_id ORDER BY sequence), 0)
+            AS expected
+        FROM (
+            SELECT credit_user_id AS user_id, sequence, id, tokens::bigint AS tokens, credit_balance AS balance
+            FROM transfers WHERE credit_user_id IS NOT NULL
+            UNION ALL
+            SELECT debit_user_id, sequence, id, -tokens::bigint, debit_balance
+            FROM transfers WHERE debit_user_id IS NOT NULL
+        ) sides
+    ) running
+    WHERE balance IS DISTINCT FROM expected GROUP BY id, sequence ORDER BY sequence
+"""
 NEGATIVE_BALANCES = f"""
     SELECT 'user:' || id AS name FROM users WHERE tokens < 0
     UNION ALL
@@ -70,10 +86,10 @@ WRONG_TRANSFERS = """
 
 
 def check_balances(stores: Snapshots, tally: Tally) -> None:
-    """Compare each balance with the sum of the user's transfers."""
+    """Compare each balance with the sum of the user's transfers, and what each transfer left with the one before."""
     ledger = stores.of(postgres.users)
-    tally.look(ledger.number(COUNT_USERS))
-    for row in ledger.rows(WRONG_BALANCES):
+    tally.look(ledger.number(COUNT_USERS) + ledger.number(COUNT_TRANSFERS))
+    for row in chain(ledger.rows(WRONG_BALANCES), ledger.rows(WRONG_RUNNING_BALANCES)):
         tally.report(row.name)
 
 

@@ -38,7 +38,7 @@ OUTBOX = "outbox_is_sent_in_time"
 INVARIANTS = (
     Invariant(
         "balance_is_sum_of_transfers",
-        "A user's balance is the sum of all transfers to and from them.",
+        "A user's balance, now and after each transfer, is the sum of all transfers to and from them until then.",
         money.check_balances,
     ),
     Invariant(
