@@ -9,7 +9,9 @@ from itlc.wallet.model import TOPUPS
 
 from tests.operations.system.world import JUST_BEFORE, LATER, LONG_AGO, NAMES, World
 from tests.operations.wallet.test_payments import Cut, cut
+from tests.support.calling import As
 from tests.support.market import order_in
+from tests.support.money import holder
 from tests.support.queues import drain
 
 
@@ -36,37 +38,50 @@ def test_a_balance_that_a_transfer_did_not_leave(world: World, place: int, side:
     assert world.broken() == {"balance_is_sum_of_transfers": [f"transfer:{row['id']}" for row in two]}
 
 
+def erased(world: World, tokens: int = 0) -> As:
+    """Eve, who was just erased; her tokens are still hers."""
+    eve = holder("Eve", tokens)
+    world.sql("itlc_users", "UPDATE users SET erased_at = now() WHERE id = :id", id=eve.user_id)
+    return eve
+
+
+def forfeit(world: World, user_id: int | None, tokens: int = 5) -> uuid.UUID:
+    """A transfer of a user's tokens to the house."""
+    return world.transfer(
+        kind="forfeit",
+        debit_account=f"user:{user_id}",
+        debit_user_id=user_id,
+        debit_balance=-tokens,
+        credit_account="house:forfeit",
+        tokens=tokens,
+    )
+
+
 def test_a_negative_balance(world: World) -> None:
-    root = world.admin.user_id
+    eve = erased(world)
     with world.without("itlc_users", "users_tokens_not_negative"):
-        moved = world.transfer(
-            kind="forfeit",
-            debit_account=f"user:{root}",
-            debit_user_id=root,
-            debit_balance=-5,
-            credit_account="house:forfeit",
-        )
-        world.sql("itlc_users", "UPDATE users SET tokens = -5 WHERE id = :id", id=root)
-        assert world.broken() == {"no_balance_is_negative": [f"user:{root}", f"transfer:{moved}"]}
+        moved = forfeit(world, eve.user_id)
+        world.sql("itlc_users", "UPDATE users SET tokens = -5 WHERE id = :id", id=eve.user_id)
+        assert world.broken() == {"no_balance_is_negative": [f"user:{eve.user_id}", f"transfer:{moved}"]}
 
 
 def test_tokens_that_are_nowhere(world: World) -> None:
+    eve = erased(world, 1)
     elsewhere = world.transfer(
         debit_account="house:forfeit", credit_account="house:elsewhere", kind="forfeit", tokens=1
     )  # makes the forfeit account negative, too
-    world.transfer(
-        kind="forfeit",
-        debit_account=f"user:{world.ada.user_id}",
-        debit_user_id=world.ada.user_id,
-        debit_balance=0,
-        credit_account="house:forfeit",
-        tokens=1,
-    )
+    forfeit(world, eve.user_id, 1)
     world.cover_up()
     found = world.found()
     assert [name for name in NAMES if found[name]["state"] == "broken"] == ["tokens_are_conserved"]
     assert found["tokens_are_conserved"]["rows"] == [f"transfer:{elsewhere}", "ledger"]
-    assert "are not the 955 that were credited" in found["tokens_are_conserved"]["remark"]
+    assert "are not the 956 that were credited" in found["tokens_are_conserved"]["remark"]
+
+
+def test_tokens_that_were_taken_from_somebody_who_is_there(world: World) -> None:
+    moved = forfeit(world, world.ada.user_id)
+    world.cover_up()
+    assert world.broken() == {"tokens_are_conserved": [f"transfer:{moved}"]}
 
 
 @pytest.mark.parametrize(

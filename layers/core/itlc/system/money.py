@@ -65,7 +65,8 @@ WHERE_TOKENS_ARE = f"""
     FROM {SIDES} sides
 """  # noqa: S608 - of constants
 
-# Every transfer that there can be: by its kind, from whom to whom; and an account is a user's exactly when it says so.
+# Every transfer that there can be: by its kind, from whom to whom (nobody forfeits tokens who is not erased); and an
+# account is a user's exactly when it says so.
 WRONG_TRANSFERS = """
     SELECT 'transfer:' || id AS name FROM transfers
     WHERE NOT CASE kind
@@ -74,7 +75,8 @@ WRONG_TRANSFERS = """
                 OR (debit_account LIKE 'escrow:%' AND credit_user_id IS NOT NULL)
             WHEN 'refund' THEN debit_user_id IS NOT NULL AND credit_user_id IS NOT NULL
             WHEN 'forfeit' THEN credit_account = 'house:forfeit'
-                AND (debit_user_id IS NOT NULL OR debit_account LIKE 'escrow:%')
+                AND (debit_account LIKE 'escrow:%'
+                    OR EXISTS (SELECT FROM users u WHERE u.id = debit_user_id AND u.erased_at IS NOT NULL))
             ELSE false
         END
         OR CASE WHEN debit_user_id IS NULL THEN debit_account LIKE 'user:%'
