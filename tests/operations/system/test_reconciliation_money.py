@@ -104,6 +104,18 @@ def test_a_transfer_that_nobody_could_make(world: World, fields: dict[str, Any])
     assert f"transfer:{transfer_id}" in world.broken()["tokens_are_conserved"]
 
 
+@pytest.mark.parametrize("side", ["credit", "debit"])
+@pytest.mark.parametrize("order_id", ["4711", "NULL"])
+def test_a_transfer_that_says_it_is_about_another_order_than_its_escrow(world: World, side: str, order_id: str) -> None:
+    (changed,) = world.sql(
+        "itlc_users",
+        f"UPDATE transfers SET order_id = {order_id} WHERE order_id = :id AND {side}_account LIKE 'escrow:%' "
+        "RETURNING id",
+        id=world.paid,
+    )
+    assert world.broken() == {"tokens_are_conserved": [f"transfer:{changed['id']}"]}
+
+
 @pytest.mark.parametrize("change", ["user_id = 1", "amount = 6", "status = 'failed'"])
 def test_a_topup_that_is_not_what_was_credited(world: World, change: str) -> None:
     world.sql("itlc_tokens", f"UPDATE token_topups SET {change} WHERE id = :id", id=world.topup)

@@ -66,7 +66,7 @@ WHERE_TOKENS_ARE = f"""
 """  # noqa: S608 - of constants
 
 # Every transfer that there can be: by its kind, from whom to whom (nobody forfeits tokens who is not erased); and an
-# account is a user's exactly when it says so.
+# account is a user's exactly when it says so, and an escrow of the order that the transfer says it is about.
 WRONG_TRANSFERS = """
     SELECT 'transfer:' || id AS name FROM transfers
     WHERE NOT CASE kind
@@ -83,6 +83,8 @@ WRONG_TRANSFERS = """
             ELSE debit_account <> 'user:' || debit_user_id END
         OR CASE WHEN credit_user_id IS NULL THEN credit_account LIKE 'user:%'
             ELSE credit_account <> 'user:' || credit_user_id END
+        OR (debit_account LIKE 'escrow:%' AND order_id::text IS DISTINCT FROM split_part(debit_account, ':', 3))
+        OR (credit_account LIKE 'escrow:%' AND order_id::text IS DISTINCT FROM split_part(credit_account, ':', 3))
     ORDER BY sequence
 """
 
