@@ -85,6 +85,11 @@ def let_time_pass(stores: Stores, minutes: int) -> None:
                 for moment in ("created_at", "claimed_until"):
                     entry[moment] -= timedelta(minutes=minutes)
             documents.update_one({"_id": document["_id"]}, {"$set": {"outbox": document["outbox"]}})
+    for collection in ("projects", "ratings"):
+        documents = stores.mongo["itlc_pbfr"][collection]
+        for document in documents.find({}, {"updated_at": 1}):
+            earlier = document["updated_at"] - timedelta(minutes=minutes)
+            documents.update_one({"_id": document["_id"]}, {"$set": {"updated_at": earlier}})
     sent = stores.mongo["itlc_pbfr"]["sent_events"]
     for document in sent.find({}, {"published_at": 1}):
         earlier = document["published_at"] - timedelta(minutes=minutes)

@@ -27,12 +27,12 @@ def test_it_ends_with_0_where_all_holds_and_keeps_what_was_found(
 ) -> None:
     assert reconcile.show(reconcile.run()) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 17
+    assert len(lines) == 1 + 18
     assert lines[0].split() == ["invariant", "state", "looked", "at", "broken"]
     assert all(line.split()[1] == "holds" for line in lines[1:])
     (kept,) = stores_with_somebody.rows("itlc_users", "SELECT * FROM reconciliations")
     assert kept["made_by"] is None
-    assert len(kept["findings"]) == 17
+    assert len(kept["findings"]) == 18
 
 
 def test_it_ends_with_1_and_names_the_rows_where_something_is_broken(

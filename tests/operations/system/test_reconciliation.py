@@ -83,7 +83,7 @@ def test_without_a_store_the_others_are_checked(world: World, monkeypatch: pytes
             "one_notification_per_event",
             "won_bid_has_its_order",
         },
-        "itlc_pbfr": {"project_follows_its_orders"},
+        "itlc_pbfr": {"project_follows_its_orders", "service_rating_follows_ratings"},
         "Neo4j": set(),
     }
     everywhere = {"outbox_is_sent_in_time", "finished_key_has_its_answer", "sent_event_is_consumed"}

@@ -230,7 +230,8 @@ def topup(world: World, eve: As) -> str:
 
 def add_document(world: World, collection: str, eve: As, **fields: Any) -> Any:
     """The id of a new document of Eve's."""
-    document = {"user_id": eve.user_id, "created_at": mongo.now(), **fields}
+    moment = mongo.now()
+    document = {"user_id": eve.user_id, "created_at": moment, "updated_at": moment, "version": 1, **fields}
     return world.stores.mongo["itlc_pbfr"][collection].insert_one(document).inserted_id
 
 

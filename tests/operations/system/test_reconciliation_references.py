@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -81,3 +82,55 @@ def test_a_project_that_is_gone_though_it_has_orders(world: World) -> None:
     world.stores.mongo["itlc_pbfr"]["projects"].delete_one({"_id": ObjectId(world.project)})
     world.sql("itlc_orders", f"UPDATE project_progress SET updated_at = {LONG_AGO}")
     assert world.broken() == {"project_follows_its_orders": [f"project:{world.project}"]}
+
+
+# Ratings
+
+
+def rating_changed(world: World, minutes_ago: float = 20, **change: Any) -> None:
+    """Change the one rating that there is."""
+    was = {"updated_at": mongo.now() - timedelta(minutes=minutes_ago), **change}
+    world.stores.mongo["itlc_pbfr"]["ratings"].update_one({"order_id": world.paid}, {"$set": was})
+
+
+@pytest.mark.parametrize("change", ["rating_count = 2", "rating_sum = 5"])
+def test_a_service_that_is_rated_otherwise_than_it_counted(world: World, change: str) -> None:
+    (service,) = world.sql("itlc_api", f"UPDATE services SET {change} WHERE rating_count = 1 RETURNING id")
+    assert world.broken() == {"service_rating_follows_ratings": [f"service:{service['id']}"]}
+
+
+def test_a_rating_that_is_not_counted(world: World) -> None:
+    (gone,) = world.sql("itlc_api", "DELETE FROM service_ratings RETURNING service_id")
+    uncounted = [f"service:{gone['service_id']}", f"rating_of_order:{world.paid}"]
+    rating_changed(world)
+    assert world.broken() == {"service_rating_follows_ratings": uncounted}
+    world.sql("itlc_api", "UPDATE services SET rating_count = 0, rating_sum = 0")
+    assert world.broken() == {"service_rating_follows_ratings": uncounted[1:]}
+    rating_changed(world, minutes_ago=14)
+    assert world.broken() == {}  # it may be on its way
+
+
+def test_a_rating_that_nobody_gave(world: World) -> None:
+    world.stores.mongo["itlc_pbfr"]["ratings"].delete_many({})
+    assert world.broken() == {"service_rating_follows_ratings": [f"rating_of_order:{world.paid}"]}
+
+
+@pytest.mark.parametrize("change", [{"rating": 3}, {"service_id": 4711}, {"version": 0}], ids=str)
+@pytest.mark.parametrize("minutes_ago", [0, 20])
+def test_a_rating_that_is_not_what_was_counted(world: World, change: dict[str, int], minutes_ago: float) -> None:
+    rating_changed(world, minutes_ago, **change)
+    assert world.broken() == {"service_rating_follows_ratings": [f"rating_of_order:{world.paid}"]}
+
+
+def test_a_rating_that_was_given_anew_may_be_counted_fifteen_minutes_later(world: World) -> None:
+    rating_changed(world, 14, rating=3, version=2)
+    assert world.broken() == {}
+    rating_changed(world, 16, rating=3, version=2)
+    assert world.broken() == {"service_rating_follows_ratings": [f"rating_of_order:{world.paid}"]}
+
+
+def test_a_rating_whose_author_was_erased_stays_counted(world: World) -> None:
+    rating_changed(world, user_id=None, version=2)
+    assert world.broken() == {}
+    rating_changed(world, user_id=None, version=3)
+    assert world.broken() == {"service_rating_follows_ratings": [f"rating_of_order:{world.paid}"]}

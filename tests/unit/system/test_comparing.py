@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from itlc.system.findings import MOST_NAMED, Tally, batches, side_by_side
 from itlc.system.money import wrong_escrow, wrong_refund, wrong_topups
-from itlc.system.references import wrong_project
+from itlc.system.references import wrong_project, wrong_rating
 
 
 def walked(left: Any, right: Any) -> list[tuple[list[Any], list[Any]]]:
@@ -230,3 +230,39 @@ def shown(status: str, version: int, *, minutes: float = 60) -> dict[str, Any]:
 )
 def test_projects(counted: Any, document: Any, wrong: bool) -> None:
     assert wrong_project(counted, document, NOW - timedelta(minutes=2)) is wrong
+
+
+def counted(**fields: Any) -> Any:
+    """What a service counted of a rating's second version."""
+    return SimpleNamespace(**{"service_id": 7, "rating": 4, "version": 2, **fields})
+
+
+def given(*, minutes: float = 60, **fields: Any) -> dict[str, Any]:
+    row = {"service_id": 7, "user_id": 1, "rating": 4, "version": 2}
+    return {**row, "updated_at": NOW - timedelta(minutes=minutes), **fields}
+
+
+ANONYMOUS: dict[str, Any] = {"user_id": None, "version": 3}
+
+
+@pytest.mark.parametrize(
+    ("row", "document", "wrong"),
+    [
+        (counted(), given(), False),
+        (counted(), None, True),
+        (None, given(), True),
+        (None, given(minutes=14), False),
+        (counted(version=1), given(), True),
+        (counted(version=1, rating=3), given(minutes=14), False),
+        (counted(version=3), given(minutes=14), True),
+        (counted(rating=3), given(minutes=14), True),
+        (counted(service_id=8), given(minutes=14), True),
+        (counted(), given(**ANONYMOUS), False),
+        (counted(rating=3), given(**ANONYMOUS), True),
+        (counted(version=1), given(**ANONYMOUS), True),
+        (counted(version=3), given(**ANONYMOUS), False),
+        (None, given(user_id=None, version=2), True),
+    ],
+)
+def test_ratings(row: Any, document: Any, wrong: bool) -> None:
+    assert wrong_rating(row, document, NOW - timedelta(minutes=15)) is wrong

@@ -121,6 +121,11 @@ INVARIANTS = (
         "A project's status, as its owner sees it, follows from its orders.",
         references.check_projects,
     ),
+    Invariant(
+        "service_rating_follows_ratings",
+        "A service's rating counts each rating of its orders once, as it was last given, 15 minutes later at most.",
+        references.check_ratings,
+    ),
 )
 
 

@@ -1,7 +1,8 @@
-"""What must be true between things: bids and their orders, projects and their orders, and nothing of who is erased."""
+"""What must be true between things: bids and their orders, projects and their orders, services and their ratings, and
+nothing of who is erased."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -11,6 +12,8 @@ from itlc.system.findings import Tally, batches, side_by_side
 from itlc.system.snapshots import Snapshots
 
 BATCH = 1_000
+ON_ITS_WAY = timedelta(minutes=15)
+"""For how long an event may be (see the invariant `sent_event_is_consumed`)."""
 
 # Bids and orders: `itlc_orders`
 
@@ -113,6 +116,56 @@ def _erased(ids: set[int]) -> set[int]:
     """Who of these is erased by now: as late as the documents were read, and not when the snapshots were taken."""
     with postgres.users.read() as db:
         return {row.id for row in db.execute(text(ERASED_AMONG), {"ids": sorted(ids)})}
+
+
+# Ratings: MongoDB and `itlc_api`
+
+COUNT_SERVICES = "SELECT count(*) FROM services"
+WRONG_SUMS = """
+    SELECT 'service:' || s.id AS name FROM services s
+    LEFT JOIN (
+        SELECT service_id, count(*) AS ratings, sum(rating) AS marks FROM service_ratings GROUP BY service_id
+    ) given ON given.service_id = s.id
+    WHERE s.rating_count <> coalesce(given.ratings, 0) OR s.rating_sum <> coalesce(given.marks, 0)
+    ORDER BY s.id
+"""
+KEPT_RATINGS = "SELECT order_id, service_id, rating, version FROM service_ratings ORDER BY order_id"
+
+
+def check_ratings(stores: Snapshots, tally: Tally) -> None:
+    """Compare how each service is rated with the ratings that it counted, and those with what was given."""
+    catalog = stores.of(postgres.catalog)
+    tally.look(catalog.number(COUNT_SERVICES))
+    for row in catalog.rows(WRONG_SUMS):
+        tally.report(row.name)
+    since = stores.documents_unseen_since - ON_ITS_WAY
+    with mongo.ratings.read() as documents:
+        fields = {"order_id": 1, "service_id": 1, "user_id": 1, "rating": 1, "version": 1, "updated_at": 1}
+        given = documents.find({}, fields, batch_size=BATCH).sort("order_id", 1)
+        pairs = side_by_side(
+            catalog.rows(KEPT_RATINGS),
+            stores.in_time(given),
+            lambda row: row.order_id,
+            lambda document: document["order_id"],
+        )
+        for counted, shown in pairs:
+            tally.look()
+            if wrong_rating(counted[0] if counted else None, shown[0] if shown else None, since):
+                tally.report(f"rating_of_order:{counted[0].order_id if counted else shown[0]['order_id']}")
+
+
+def wrong_rating(counted: Any | None, document: Any | None, since: datetime) -> bool:
+    """Whether what a service counted of an order's rating is not what the rating says.
+
+    A rating that was changed `since` may not be counted yet; none can be counted before it is given, for ratings are
+    read last. Erasing who gave it is a version of which no event tells, for the number stays.
+    """
+    if document is None:
+        return counted is not None
+    if counted is None or counted.version < document["version"] - (document["user_id"] is None):
+        return bool(document["updated_at"] <= since)
+    said = (counted.service_id, counted.rating)
+    return counted.version > document["version"] or said != (document["service_id"], document["rating"])
 
 
 # What lives on though its owner is erased: everywhere
