@@ -18,7 +18,7 @@ from tests.support.market import member, open_bid, order_in, provider_of, servic
 from tests.support.money import give, holder
 from tests.support.queues import drain
 
-NOT_THERE = 4711
+NOT_THERE, NO_PROJECT = 4711, "0" * 24
 UNANSWERED = "status = NULL, headers = NULL, body = NULL"
 
 
@@ -168,7 +168,7 @@ def test_keys_go_with_the_payments_that_remember_them(world: World) -> None:
     assert world.broken() == {}
 
 
-# What lives on of who was erased
+# What is left of who was erased
 
 
 def tokens(world: World, eve: As) -> str:
@@ -183,8 +183,64 @@ def provider(world: World, eve: As) -> str:
 
 def service(world: World, eve: As) -> str:
     service_id = service_of(eve)
-    world.sql("itlc_api", "UPDATE providers SET erased_at = now() WHERE user_id = :id", id=eve.user_id)
+    erase_provider(world, eve)
     return f"service:{service_id}"
+
+
+def erase_provider(
+    world: World, eve: As, *, name: str = "'(erased)'", email: str = "'erased-' || id || '@invalid'"
+) -> int:
+    """Erase a provider's profile as the job does, or not quite."""
+    (row,) = world.sql(
+        "itlc_api",
+        f"UPDATE providers SET name = {name}, email = {email}, erased_at = now() WHERE user_id = :id RETURNING id",
+        id=eve.user_id,
+    )
+    return int(row["id"])
+
+
+def provider_with_name(world: World, eve: As) -> str:
+    provider_of(eve)
+    return f"provider:{erase_provider(world, eve, name='name')}"
+
+
+def provider_with_address(world: World, eve: As) -> str:
+    provider_of(eve)
+    return f"provider:{erase_provider(world, eve, email='email')}"
+
+
+def session_ended(world: World, eve: As) -> uuid.UUID:
+    """The id of a session of hers that has ended."""
+    session_id = uuid.uuid4()
+    world.sql(
+        "itlc_users",
+        "INSERT INTO sessions (id, user_id, expires_at, ended_at, end_reason) "
+        "VALUES (:id, :eve, now(), now(), 'erased')",
+        id=session_id,
+        eve=eve.user_id,
+    )
+    return session_id
+
+
+def refresh_token(world: World, eve: As) -> str:
+    session_id = session_ended(world, eve)
+    world.sql("itlc_users", "INSERT INTO refresh_tokens (hash, session_id) VALUES ('h', :id)", id=session_id)
+    return f"refresh_token_of_user:{eve.user_id}"
+
+
+def password_reset(world: World, eve: As) -> str:
+    world.sql(
+        "itlc_users",
+        "INSERT INTO password_resets (hash, user_id, expires_at, event_id) VALUES ('h', :eve, now(), :event)",
+        eve=eve.user_id,
+        event=uuid.uuid4(),
+    )
+    return f"password_reset_of_user:{eve.user_id}"
+
+
+def known_address(world: World, eve: As) -> str:
+    world.sql("itlc_users", "INSERT INTO known_addresses (user_id, address) VALUES (:eve, 'a')", eve=eve.user_id)
+    return f"known_address_of_user:{eve.user_id}"
 
 
 def bid_made(world: World, eve: As) -> str:
@@ -195,6 +251,132 @@ def bid_received(world: World, eve: As) -> str:
     bid_id = open_bid(world.ada, service_of(world.bob))
     world.sql("itlc_orders", "UPDATE bidding SET provider_user_id = :eve WHERE id = :id", eve=eve.user_id, id=bid_id)
     return f"bid:{bid_id}"
+
+
+def closed_bid(world: World, eve: As, change: str) -> str:
+    """A bid of hers that was rejected, with something of hers left."""
+    bid_id = open_bid(eve, service_of(world.bob))
+    world.sql("itlc_orders", f"UPDATE bidding SET status = 'rejected', {change} WHERE id = :id", id=bid_id)
+    return f"bid:{bid_id}"
+
+
+def bid_with_message(world: World, eve: As) -> str:
+    return closed_bid(world, eve, "message = 'a'")
+
+
+def bid_of_project(world: World, eve: As) -> str:
+    return closed_bid(world, eve, f"project_id = '{NO_PROJECT}'")
+
+
+def order_of_project(world: World, eve: As) -> str:
+    order_id = order_in("cancelled", eve, world.bob)
+    world.sql("itlc_orders", "INSERT INTO closed_accounts (user_id) VALUES (:eve)", eve=eve.user_id)
+    world.sql("itlc_orders", f"UPDATE orders SET project_id = '{NO_PROJECT}' WHERE id = :id", id=order_id)
+    return f"order:{order_id}"
+
+
+def order_with_reason(world: World, eve: As) -> str:
+    order_id = order_in("cancelled", eve, world.bob)
+    world.sql("itlc_orders", "UPDATE orders SET cancelled_by = :eve WHERE id = :id", eve=eve.user_id, id=order_id)
+    return f"order:{order_id}"
+
+
+def order_with_anothers_reason(world: World, eve: As) -> None:
+    order_in("cancelled", eve, world.bob)
+
+
+def project_progress(world: World, eve: As) -> str:
+    world.sql(
+        "itlc_orders",
+        "INSERT INTO project_progress (project_id, owner_id, status, version) "
+        f"VALUES ('{NO_PROJECT}', :eve, 'open', 0)",
+        eve=eve.user_id,
+    )
+    return f"project_progress:{NO_PROJECT}"
+
+
+def provided(world: World, eve: As) -> int:
+    """The id of an order that she had as a provider, and that came to nothing."""
+    order_id = order_in("cancelled", world.ada, world.bob)
+    for table, column in (("orders", "id"), ("bidding", "order_id")):
+        change = f"UPDATE {table} SET provider_user_id = :eve WHERE {column} = :id"
+        world.sql("itlc_orders", change, eve=eve.user_id, id=order_id)
+    return order_id
+
+
+def checkin_with_note(world: World, eve: As) -> str:
+    (row,) = world.sql(
+        "itlc_orders",
+        "INSERT INTO checkins (order_id, status, note) VALUES (:id, 'blocked', 'a') RETURNING id",
+        id=provided(world, eve),
+    )
+    return f"checkin:{row['id']}"
+
+
+def payment_ended(world: World, eve: As, change: str) -> str:
+    payment_id = add_payment(world, "declined", tokens=0, key="")
+    world.sql(
+        "itlc_orders",
+        f"UPDATE payments SET customer_id = :eve, {change} WHERE id = :id",
+        eve=eve.user_id,
+        id=payment_id,
+    )
+    return f"payment:{payment_id}"
+
+
+def payment_with_key(world: World, eve: As) -> str:
+    return payment_ended(world, eve, "key = 'a'")
+
+
+def payment_of_project(world: World, eve: As) -> str:
+    return payment_ended(world, eve, f"project_id = '{NO_PROJECT}'")
+
+
+def payment_without_either(world: World, eve: As) -> None:
+    payment_ended(world, eve, "key = ''")
+
+
+def refund_with_key(world: World, eve: As) -> str:
+    refund_id = uuid.uuid4()
+    world.sql(
+        "itlc_orders",
+        "INSERT INTO refunds (id, order_id, amount, tokens, status, key_caller, key_operation, key, key_fingerprint) "
+        "VALUES (:id, :order_id, 1, 1, 'declined', :caller, 'refund_order', 'a', 'f')",
+        id=refund_id,
+        order_id=provided(world, eve),
+        caller=f"user:{eve.user_id}",
+    )
+    return f"refund:{refund_id}"
+
+
+def key_in(database: str) -> Callable[[World, As], str]:
+    def add_key(world: World, eve: As) -> str:
+        world.sql(
+            database,
+            "INSERT INTO idempotency_keys (caller, operation, key, fingerprint, expires_at) "
+            "VALUES (:caller, 'x', 'k', 'f', now())",
+            caller=f"user:{eve.user_id}",
+        )
+        return key_of(world, "x", "k", eve)
+
+    add_key.__name__ = f"key_in_{database}"
+    return add_key
+
+
+def key_in_mongodb(world: World, eve: As) -> str:
+    name = key_of(world, "x", "k", eve)
+    kept = {"key": name.removeprefix("key:"), "answer": {"status": 201, "headers": {}, "body": "{}"}}
+    world.stores.mongo["itlc_pbfr"]["bookkeeping"].insert_one({"idempotency": kept})
+    return name
+
+
+def key_in_the_graph(world: World, eve: As) -> str:
+    name = key_of(world, "x", "k", eve)
+    world.stores.graph(
+        "CREATE (:IdempotencyKey {identity: $identity, answer: '{}', fingerprint: 'f', expires_at: datetime()})",
+        identity=name.removeprefix("key:"),
+    )
+    return name
 
 
 def order_made(world: World, eve: As) -> str:
@@ -251,25 +433,57 @@ def rating_in_words(world: World, eve: As) -> str:
     return f"rating:{add_document(world, 'ratings', eve, rating=4, review='a', order_id=NOT_THERE)}"
 
 
-def rating_without_words(world: World, eve: As) -> None:
+def rating_without_words(world: World, eve: As) -> str:
+    return f"rating:{add_document(world, 'ratings', eve, rating=4, review=None, order_id=NOT_THERE)}"
+
+
+def rating_of_nobody(world: World, eve: As) -> None:
     """The one thing that may stay: it names nobody, and the service's mean needs it."""
-    add_document(world, "ratings", eve, rating=4, review=None, order_id=NOT_THERE)
+    add_document(world, "ratings", eve, rating=4, review=None, order_id=NOT_THERE, user_id=None)
+
+
+def rating_of_nobody_in_words(world: World, eve: As) -> str:
+    fields = {"rating": 4, "review": "a", "order_id": NOT_THERE, "user_id": None}
+    return f"rating:{add_document(world, 'ratings', eve, **fields)}"
 
 
 @pytest.mark.parametrize(
-    "living",
+    "left",
     [
-        *(tokens, provider, service, bid_made, bid_received),
-        *(order_made, order_received, order_completed, order_being_paid, topup),
-        *(blog, faq, review, rating_in_words, rating_without_words),
+        *(tokens, refresh_token, password_reset, known_address),
+        *(provider, provider_with_name, provider_with_address, service),
+        *(bid_made, bid_received, bid_with_message, bid_of_project),
+        *(order_made, order_received, order_completed, order_being_paid),
+        *(order_of_project, order_with_reason, order_with_anothers_reason, checkin_with_note, project_progress),
+        *(payment_with_key, payment_of_project, payment_without_either, refund_with_key, topup),
+        *(key_in(database.name) for database in postgres.DATABASES),
+        *(key_in_mongodb, key_in_the_graph),
+        *(blog, faq, review, rating_in_words, rating_without_words, rating_of_nobody, rating_of_nobody_in_words),
     ],
-    ids=lambda living: living.__name__,
+    ids=lambda left: left.__name__,
 )
-def test_what_lives_on_of_who_was_erased(world: World, living: Callable[[World, As], str | None]) -> None:
+def test_what_is_left_of_who_was_erased(world: World, left: Callable[[World, As], str | None]) -> None:
     eve = member("Eve")
-    name = living(world, eve)
-    world.sql("itlc_users", f"UPDATE users SET erased_at = {LONG_AGO} WHERE id = :id", id=eve.user_id)
+    name = left(world, eve)
+    world.erase(eve)
     assert world.broken() == ({"nothing_refers_to_erased": [name]} if name else {})
+
+
+@pytest.mark.parametrize("change", ["name = 'Eve'", "email = 'eve@example.org'", "is_admin = true"])
+def test_what_was_put_back_of_who_was_erased(world: World, change: str) -> None:
+    eve = member("Eve")
+    world.erase(eve)
+    world.sql("itlc_users", f"UPDATE users SET {change} WHERE id = :id", id=eve.user_id)
+    assert world.broken() == {"nothing_refers_to_erased": [f"user:{eve.user_id}"]}
+
+
+def test_keys_of_who_is_there_or_was_just_erased_may_be_in_any_store(world: World) -> None:
+    eve, dan = member("Eve"), member("Danny")
+    world.erase(eve, at="now()")
+    for who in (eve, dan):
+        for add_key in (*(key_in(database.name) for database in postgres.DATABASES), key_in_mongodb, key_in_the_graph):
+            add_key(world, who)
+    assert world.broken() == {}
 
 
 # Versions

@@ -11,6 +11,7 @@ from itlc.stores import mongo
 from tests.operations.system.world import LONG_AGO, World
 from tests.support.market import order_in, project_of
 from tests.support.money import holder
+from tests.support.plans import lay_down, step
 from tests.support.queues import drain
 
 
@@ -28,9 +29,9 @@ def test_a_bid_of_another_amount_than_its_order(world: World) -> None:
 def test_what_lives_on_of_who_was_erased(world: World) -> None:
     eve = holder("Eve")
     own = project_of(eve)
-    world.sql("itlc_users", "UPDATE users SET erased_at = now() WHERE id = :id", id=eve.user_id)
+    world.erase(eve, at="now()")
     assert world.broken() == {}  # the job is at it
-    world.sql("itlc_users", f"UPDATE users SET erased_at = {LONG_AGO} WHERE id = :id", id=eve.user_id)
+    world.erase(eve)
     told = "INSERT INTO notifications (user_id, message, about, event_id) VALUES (:u, 'a', 'order:1', :e) RETURNING id"
     (row,) = world.sql("itlc_orders", told, u=eve.user_id, e=uuid.uuid4())
     broken = world.broken()
@@ -39,6 +40,17 @@ def test_what_lives_on_of_who_was_erased(world: World) -> None:
     assert len(sessions) == 1
     rest = set(broken["nothing_refers_to_erased"]) - set(sessions)
     assert rest == {f"notification:{row['id']}", f"project:{own}"}
+
+
+def test_steps_of_an_order_that_is_not_there(world: World) -> None:
+    world.stores.graph("CREATE (:OrderStep {id: 'a', order_id: 4711, step_number: 1})")
+    assert world.broken() == {"nothing_refers_to_erased": ["steps_of_order:4711"]}
+
+
+def test_steps_of_an_order_that_came_after_the_snapshots(world: World) -> None:
+    with world.snapshots() as stores:
+        lay_down(world.bob, order_in("in_progress", world.ada, world.bob), [step(1)])
+        assert world.checked("nothing_refers_to_erased", stores) == []
 
 
 def test_a_project_that_does_not_follow_its_orders(world: World) -> None:

@@ -10,6 +10,7 @@ from itlc.operation import Deadline
 from itlc.system import reconciliation
 from itlc.system.snapshots import Snapshots
 
+from tests.support.calling import As
 from tests.support.kept import Kept
 from tests.support.market import order_in, project_of
 from tests.support.money import holder, payable
@@ -76,6 +77,16 @@ class World:
         self.sql("itlc_users", f"INSERT INTO transfers ({names}, created_at) VALUES ({values}, {at})", **row)
         made: uuid.UUID = row["id"]
         return made
+
+    def erase(self, who: As, at: str = LONG_AGO) -> None:
+        """Erase somebody in `itlc_users`, `at` some time, as the job does; their sessions and whatever is elsewhere
+        stays."""
+        self.sql(
+            "itlc_users",
+            f"UPDATE users SET name = '(erased)', email = 'erased-' || id || '@invalid', is_admin = false, "
+            f"erased_at = {at} WHERE id = :id",
+            id=who.user_id,
+        )
 
     def cover_up(self) -> None:
         """Make all balances, now and after each transfer, what the transfers say, as does who covers their traces."""

@@ -113,7 +113,8 @@ INVARIANTS = (
     ),
     Invariant(
         "nothing_refers_to_erased",
-        "Nothing that is alive belongs to a user who was erased over 15 minutes ago.",
+        "Of a user who was erased over 15 minutes ago nothing is left that had to go, and no step is of an order that "
+        "is not there.",
         references.check_erased,
     ),
     Invariant(

@@ -1,16 +1,20 @@
 """What must be true between things: bids and their orders, projects and their orders, services and their ratings, and
 nothing of who is erased."""
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar
 
 from sqlalchemy import text
 
-from itlc.stores import mongo, postgres
+from itlc.stores import mongo, neo4j, postgres
 from itlc.system.findings import Tally, batches, side_by_side
 from itlc.system.snapshots import Snapshots
 
+T = TypeVar("T")
 BATCH = 1_000
 ON_ITS_WAY = timedelta(minutes=15)
 """For how long an event may be (see the invariant `sent_event_is_consumed`)."""
@@ -168,60 +172,148 @@ def wrong_rating(counted: Any | None, document: Any | None, since: datetime) -> 
     return counted.version > document["version"] or said != (document["service_id"], document["rating"])
 
 
-# What lives on though its owner is erased: everywhere
+# What is left of who is erased: everywhere
 
 COUNT_USERS = "SELECT count(*) FROM users"
 ERASED = "SELECT id FROM users WHERE erased_at < now() - interval '15 minutes' ORDER BY id"
-ALIVE = {
-    "itlc_users": """
-        SELECT 'user:' || id AS name FROM users WHERE id = ANY(CAST(:ids AS integer[])) AND tokens > 0
+ERASED_OF = f"{ERASED_AMONG} AND erased_at < now() - interval '15 minutes'"
+THEM = "ANY(CAST(:ids AS integer[]))"
+KEYS = """
+    SELECT 'key:' || json_build_array(caller, operation, key) AS name FROM idempotency_keys
+    WHERE caller IN (SELECT 'user:' || id FROM unnest(CAST(:ids AS integer[])) ids (id))
+"""
+# What is to go, and what has to be in its place, is in the table of decision 24.
+LEFT = {
+    "itlc_users": f"""
+        SELECT 'user:' || id AS name FROM users
+        WHERE id = {THEM} AND (tokens > 0 OR is_admin OR name <> '(erased)' OR email <> 'erased-' || id || '@invalid')
         UNION ALL
         SELECT 'session:' || id FROM sessions
-        WHERE user_id = ANY(CAST(:ids AS integer[])) AND ended_at IS NULL AND expires_at > now()
-    """,
-    "itlc_api": """
+        WHERE user_id = {THEM} AND ended_at IS NULL AND expires_at > now()
+        UNION ALL
+        SELECT DISTINCT 'refresh_token_of_user:' || s.user_id
+        FROM refresh_tokens r JOIN sessions s ON s.id = r.session_id
+        WHERE s.user_id = {THEM}
+        UNION ALL
+        SELECT DISTINCT 'password_reset_of_user:' || user_id FROM password_resets WHERE user_id = {THEM}
+        UNION ALL
+        SELECT DISTINCT 'known_address_of_user:' || user_id FROM known_addresses WHERE user_id = {THEM}
+    """,  # noqa: S608 - of constants
+    "itlc_api": f"""
         SELECT 'provider:' || id AS name FROM providers
-        WHERE user_id = ANY(CAST(:ids AS integer[])) AND erased_at IS NULL
+        WHERE user_id = {THEM}
+            AND (erased_at IS NULL OR name <> '(erased)' OR email <> 'erased-' || id || '@invalid')
         UNION ALL
         SELECT 'service:' || s.id FROM services s JOIN providers p ON p.id = s.provider_id
-        WHERE p.user_id = ANY(CAST(:ids AS integer[])) AND s.status = 'offered'
-    """,
-    "itlc_orders": """
+        WHERE p.user_id = {THEM} AND s.status = 'offered'
+    """,  # noqa: S608 - of constants
+    "itlc_orders": f"""
         SELECT 'bid:' || id AS name FROM bidding
-        WHERE status = 'open'
-            AND (bidder_id = ANY(CAST(:ids AS integer[])) OR provider_user_id = ANY(CAST(:ids AS integer[])))
+        WHERE (status = 'open' AND (bidder_id = {THEM} OR provider_user_id = {THEM}))
+            OR (bidder_id = {THEM} AND (project_id IS NOT NULL OR message IS NOT NULL))
         UNION ALL
         SELECT 'order:' || id FROM orders
-        WHERE status IN ('created', 'in_progress', 'completed', 'paying')
-            AND (user_id = ANY(CAST(:ids AS integer[])) OR provider_user_id = ANY(CAST(:ids AS integer[])))
+        WHERE (user_id = {THEM} OR provider_user_id = {THEM}) AND (
+            status IN ('created', 'in_progress', 'completed', 'paying')
+            OR (project_id IS NOT NULL AND user_id = {THEM})
+            OR (cancel_reason IS NOT NULL AND cancelled_by = {THEM})
+        )
         UNION ALL
-        SELECT 'notification:' || id FROM notifications WHERE user_id = ANY(CAST(:ids AS integer[]))
-    """,
-    "itlc_tokens": """
-        SELECT 'topup:' || id AS name FROM token_topups
-        WHERE status = 'pending' AND user_id = ANY(CAST(:ids AS integer[]))
-    """,
+        SELECT 'checkin:' || c.id FROM checkins c JOIN orders o ON o.id = c.order_id
+        WHERE o.provider_user_id = {THEM} AND c.note IS NOT NULL
+        UNION ALL
+        SELECT 'project_progress:' || project_id FROM project_progress WHERE owner_id = {THEM}
+        UNION ALL
+        SELECT 'payment:' || id FROM payments
+        WHERE customer_id = {THEM} AND status <> 'paying' AND (project_id IS NOT NULL OR key <> '')
+        UNION ALL
+        SELECT 'refund:' || r.id FROM refunds r JOIN orders o ON o.id = r.order_id
+        WHERE o.provider_user_id = {THEM} AND r.key_caller = 'user:' || o.provider_user_id
+            AND r.status <> 'refunding' AND r.key <> ''
+        UNION ALL
+        SELECT 'notification:' || id FROM notifications WHERE user_id = {THEM}
+    """,  # noqa: S608 - of constants
+    "itlc_tokens": f"""
+        SELECT 'topup:' || id AS name FROM token_topups WHERE status = 'pending' AND user_id = {THEM}
+    """,  # noqa: S608 - of constants
 }
-ALIVE_DOCUMENTS: tuple[tuple[mongo.DocumentStore, str, str, dict[str, Any]], ...] = (
-    (mongo.projects, "project", "owner_id", {}),
-    (mongo.blogs, "blog", "user_id", {}),
-    (mongo.faqs, "faq", "user_id", {}),
-    (mongo.reviews, "review", "user_id", {}),
-    (mongo.ratings, "rating", "user_id", {"review": {"$ne": None}}),
+LEFT_DOCUMENTS = (
+    (mongo.projects, "project", "owner_id"),
+    (mongo.blogs, "blog", "user_id"),
+    (mongo.faqs, "faq", "user_id"),
+    (mongo.reviews, "review", "user_id"),
+    (mongo.ratings, "rating", "user_id"),
 )
+WORDS_OF_NOBODY = {"user_id": None, "review": {"$ne": None}}
+KEYED = {"idempotency.key": {"$exists": True}}
+KEYS_IN_GRAPH = """
+    MATCH (k:IdempotencyKey) WHERE k.identity > $after
+    RETURN k.identity AS next ORDER BY k.identity LIMIT $limit
+"""
+PLANNED_ORDERS = """
+    MATCH (s:OrderStep) WHERE s.order_id > $after AND s.step_number IS NOT NULL
+    RETURN DISTINCT s.order_id AS next ORDER BY s.order_id LIMIT $limit
+"""
+ORDERS_AMONG = "SELECT id FROM orders WHERE id = ANY(CAST(:ids AS integer[]))"
 
 
 def check_erased(stores: Snapshots, tally: Tally) -> None:
-    """Look everywhere for what lives on of users who were erased a quarter of an hour ago, a thousand at a time."""
+    """Look everywhere for what is left of users who were erased a quarter of an hour ago, a thousand at a time; and for
+    steps of orders that are not there."""
     users = stores.of(postgres.users)
-    held = [(stores.of(database), ALIVE[database.name]) for database in postgres.DATABASES if database.name in ALIVE]
+    held = [(stores.of(database), LEFT.get(database.name)) for database in postgres.DATABASES]
     tally.look(users.number(COUNT_USERS))
     for batch in batches(users.rows(ERASED), BATCH):
         ids = [row.id for row in batch]
-        for snapshot, alive in held:
-            for row in snapshot.rows(alive, ids=ids):
-                tally.report(row.name)
-        for store, what, owner, where in ALIVE_DOCUMENTS:
+        for snapshot, left in held:
+            for query in (left, KEYS) if left else (KEYS,):
+                for row in snapshot.rows(query, ids=ids):
+                    tally.report(row.name)
+        for store, what, owner in LEFT_DOCUMENTS:
             with store.read() as documents:
-                for document in stores.in_time(documents.find({owner: {"$in": ids}, **where}, {"_id": 1})):
+                for document in stores.in_time(documents.find({owner: {"$in": ids}}, {"_id": 1})):
                     tally.report(f"{what}:{document['_id']}")
+    with mongo.ratings.read() as documents:
+        for document in stores.in_time(documents.find(WORDS_OF_NOBODY, {"_id": 1})):
+            tally.report(f"rating:{document['_id']}")
+    for keys in batches(chain(_keys_in_documents(stores), stores.in_time(_each(KEYS_IN_GRAPH, ""))), BATCH):
+        owners = {key: _user_of(key) for key in keys}
+        of_users = sorted({user_id for user_id in owners.values() if user_id is not None})
+        gone = {row.id for row in users.rows(ERASED_OF, ids=of_users)}
+        for key in keys:
+            if owners[key] in gone:
+                tally.report(f"key:{key}")
+    for order_ids in batches(stores.in_time(_each(PLANNED_ORDERS, 0)), BATCH):
+        with postgres.orders.read() as db:  # asked anew: the graph is read later than the snapshots
+            there = {row.id for row in db.execute(text(ORDERS_AMONG), {"ids": order_ids})}
+        for order_id in order_ids:
+            tally.look()
+            if order_id not in there:
+                tally.report(f"steps_of_order:{order_id}")
+
+
+def _keys_in_documents(stores: Snapshots) -> Iterator[str]:
+    for store in mongo.STORES:
+        with store.read() as documents:
+            for document in stores.in_time(documents.find(KEYED, {"idempotency.key": 1}, batch_size=BATCH)):
+                yield document["idempotency"]["key"]
+
+
+def _each(query: str, after: T) -> Iterator[T]:
+    """What a query returns of the graph, which gives the `next` ones after one, page by page."""
+    more = True
+    while more:
+        page: list[T] = neo4j.graph.read(partial(_page, query=query, after=after))
+        yield from page
+        more = len(page) == BATCH
+        after = page[-1] if page else after
+
+
+def _page(graph: neo4j.GraphTransaction, query: str, after: object) -> list[Any]:
+    return [record["next"] for record in graph.run(query, after=after, limit=BATCH)]
+
+
+def _user_of(key: str) -> int | None:
+    """Whose key it is that is named so (`["user:12", …]`); None where it is no user's."""
+    kind, _, number = str(json.loads(key)[0]).partition(":")
+    return int(number) if kind == "user" and number.isdecimal() else None
