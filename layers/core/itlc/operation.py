@@ -132,7 +132,12 @@ class Deadline:
     @property
     def passed(self) -> bool:
         """Whether no further batch should be begun."""
-        return time.monotonic() >= self.at
+        return self.seconds_left <= 0
+
+    @property
+    def seconds_left(self) -> float:
+        """How long it is until then."""
+        return self.at - time.monotonic()
 
 
 class Operation(Chalice):

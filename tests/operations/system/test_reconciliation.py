@@ -1,12 +1,16 @@
 """Reconciliation: on a clean world all holds; the run itself, what is kept of it, and who may ask for it."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from itlc.errors import StoreAway
+from itlc.operation import Deadline
 from itlc.stores import mongo, neo4j, postgres
-from itlc.system.findings import MOST_NAMED
+from itlc.system import reconciliation
+from itlc.system.findings import MOST_NAMED, NotChecked, Tally
+from itlc.system.snapshots import Snapshots
 
 from tests.operations.system.world import NAMES, World
 from tests.support.calling import As, run_scheduled
@@ -102,6 +106,46 @@ def test_without_a_store_the_others_are_checked(world: World, monkeypatch: pytes
         assert found[name]["remark"] == f"{away} is away"
     for name in set(NAMES) - unchecked:
         assert found[name]["state"] == "holds"
+
+
+def timeout(deadline: Deadline) -> int:
+    """The seconds that the server gives a query of a reconciliation, with so much time."""
+    with Snapshots(deadline) as stores:
+        shown = "SELECT setting::integer FROM pg_settings WHERE name = 'statement_timeout'"
+        return stores.of(postgres.users).number(shown) // 1000
+
+
+def test_a_query_gets_the_time_that_is_left_and_a_minute_at_most() -> None:
+    now = time.monotonic()
+    assert timeout(Deadline(now + 900)) == postgres.LONGEST_READ_SECONDS
+    assert 0 <= timeout(Deadline(now + 30)) <= 30
+
+
+def wait_in_vain(stores: Snapshots, tally: Tally) -> None:
+    stores.of(postgres.users).number("SELECT count(*) FROM users, pg_sleep(600)")
+
+
+STUCK = reconciliation.Invariant("stuck", "A query ends.", wait_in_vain)
+
+
+@pytest.mark.usefixtures("world")
+def test_what_there_is_no_time_for_is_not_checked() -> None:
+    with Snapshots(Deadline(0)) as stores, pytest.raises(NotChecked, match="no time left"):
+        wait_in_vain(stores, Tally())
+    with Snapshots(Deadline(time.monotonic() + 1)) as stores:
+        finding = reconciliation.check(STUCK, stores)
+    assert (finding.state, finding.remark) == ("not checked", "there was no time left for it")
+
+
+def test_after_a_query_that_takes_too_long_the_next_invariants_are_checked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world.snapshots() as stores:
+        with monkeypatch.context() as patch:
+            patch.setattr(postgres, "LONGEST_READ_SECONDS", 0.1)
+            finding = reconciliation.check(STUCK, stores)
+        assert (finding.state, finding.remark) == ("not checked", "one of its queries took too long")
+        assert world.checked("balance_is_sum_of_transfers", stores) == []
 
 
 def test_it_reads_and_changes_nothing(world: World) -> None:

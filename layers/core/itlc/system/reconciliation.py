@@ -22,7 +22,7 @@ from itlc.system import messages, money, references
 from itlc.system.findings import NotChecked, Reconciled, Tally
 from itlc.system.relay import relay
 from itlc.system.schemas import Finding
-from itlc.system.snapshots import Snapshots
+from itlc.system.snapshots import NO_TIME, Snapshots
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def check(invariant: Invariant, stores: Snapshots) -> Finding:
     tally = Tally()
     try:
         if stores.deadline.passed:
-            raise NotChecked("there was no time left for it")
+            raise NotChecked(NO_TIME)
         invariant.check(stores, tally)
     except Exception as error:
         stores.start_over()

@@ -6,6 +6,7 @@ what the second has and the first does not know yet may be on its way. MongoDB a
 here, are read after those.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
@@ -20,6 +21,8 @@ from itlc.stores import mongo, postgres
 from itlc.system.findings import NotChecked
 
 T = TypeVar("T")
+NO_TIME = "there was no time left for it"
+LEAST_MILLISECONDS = 100
 CHUNK = 1_000
 CLOCKS_APART = timedelta(seconds=5)
 """What the clocks of two servers may be apart."""
@@ -62,15 +65,23 @@ class Snapshot:
         """
         streamed = {"stream_results": True, "yield_per": CHUNK}
         try:
+            self._connection.exec_driver_sql(f"SET LOCAL statement_timeout = {self._milliseconds_left()}")
             with self._connection.execute(text(sql), values, execution_options=streamed) as found:
                 for number, row in enumerate(found):
                     if number % CHUNK == 0 and self._deadline.passed:
-                        raise NotChecked("there was no time left for it")
+                        raise NotChecked(NO_TIME)
                     yield row
         except DBAPIError as error:
+            if postgres.sqlstate(error) == postgres.QUERY_CANCELED:
+                raise NotChecked(NO_TIME if self._deadline.passed else "one of its queries took too long") from error
             if postgres.is_away(error):
                 raise StoreAway(self._database.name) from error
             raise
+
+    def _milliseconds_left(self) -> int:
+        """For how long the server may be at one statement: for as long as there is time, and a query may take."""
+        seconds = min(self._deadline.seconds_left, postgres.LONGEST_READ_SECONDS)
+        return max(LEAST_MILLISECONDS, math.ceil(seconds * 1000))
 
 
 class Snapshots:
@@ -121,7 +132,7 @@ class Snapshots:
         """The rows of a store that has no snapshot, one by one. Raises NotChecked when the time is up."""
         for row in rows:
             if self.deadline.passed:
-                raise NotChecked("there was no time left for it")
+                raise NotChecked(NO_TIME)
             yield row
 
     def start_over(self) -> None:
