@@ -158,9 +158,10 @@ def _forget_connections() -> None:
     settings.cache_clear()
     secret.cache_clear()
     for database in postgres.DATABASES:
-        engine = database.__dict__.pop("engine", None)
-        if engine is not None:
-            engine.dispose()
+        for name in ("engine", "snapshot_engine"):
+            engine = database.__dict__.pop(name, None)
+            if engine is not None:
+                engine.dispose()
 
 
 def _customer(number: int) -> int:

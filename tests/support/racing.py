@@ -21,9 +21,10 @@ def become_a_worker() -> None:
     from itlc.stores import mongo, neo4j, postgres
 
     for database in postgres.DATABASES:
-        engine = database.__dict__.pop("engine", None)
-        if engine is not None:
-            engine.dispose(close=False)
+        for name in ("engine", "snapshot_engine"):
+            engine = database.__dict__.pop(name, None)
+            if engine is not None:
+                engine.dispose(close=False)
     mongo.database.cache_clear()
     neo4j.graph.__dict__.pop("driver", None)
     aws.client.cache_clear()

@@ -21,6 +21,23 @@ from tests.support.waiting import eventually
 def test_a_read_costs_its_own_round_trip_and_no_other(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     with postgres.users.read() as db:
         db.exec_driver_sql("SELECT 1")
+    asked = _asked(monkeypatch)
+    with postgres.users.read() as db:
+        db.exec_driver_sql("SELECT 2")
+    assert asked == ["SELECT 2"]
+
+
+def test_a_snapshot_costs_no_round_trips_but_what_makes_it_one(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgres.users.snapshot() as db:
+        db.exec_driver_sql("SELECT 1")
+    asked = _asked(monkeypatch)
+    with postgres.users.snapshot() as db:
+        db.exec_driver_sql("SELECT 2")
+    assert asked == ["begin transaction", postgres.WHOLE, *postgres.LIMITS_OF_A_SNAPSHOT, "SELECT 2", "rollback"]
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that is sent to PostgreSQL from now on."""
     asked: list[str] = []
 
     def counted(ask: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,9 +49,7 @@ def test_a_read_costs_its_own_round_trip_and_no_other(stores: Stores, monkeypatc
 
     for name in ("execute_simple", "execute_unnamed"):
         monkeypatch.setattr(pg8000.core.CoreConnection, name, counted(getattr(pg8000.core.CoreConnection, name)))
-    with postgres.users.read() as db:
-        db.exec_driver_sql("SELECT 2")
-    assert asked == ["SELECT 2"]
+    return asked
 
 
 def test_writes_are_transactions_again_after_a_read(stores: Stores) -> None:

@@ -72,6 +72,12 @@ class Database:
         """The engine, over one connection. The socket's timeout is longer than the server's statement timeout (5 s)."""
         return self._engine(ANSWER_SECONDS, pool_size=1, max_overflow=0, pool_timeout=3)
 
+    @cached_property
+    def snapshot_engine(self) -> Engine:
+        """The engine of snapshots, which keeps no connection; but what SQLAlchemy asks of a server the first time, it
+        asks once."""
+        return self._engine(LONGEST_READ_SECONDS + 5, poolclass=NullPool)
+
     def _engine(self, timeout: float, **pool: Any) -> Engine:
         """An engine whose sockets wait so many seconds for an answer."""
         url = self._url
@@ -117,8 +123,7 @@ class Database:
 
         Raises StoreAway when the database cannot be reached.
         """
-        engine = self._engine(LONGEST_READ_SECONDS + 5, poolclass=NullPool)
-        with self._translated(), engine.connect() as connection:
+        with self._translated(), self.snapshot_engine.connect() as connection:
             connection.info["database"] = self
             for statement in (WHOLE, *LIMITS_OF_A_SNAPSHOT):
                 connection.exec_driver_sql(statement)
