@@ -60,8 +60,8 @@ MUTANTS = (
     Mutant(
         "the inbox remembers nothing",
         "itlc.stores.inbox:first_time",
-        "return handle.execute(row).rowcount == 1",
-        "return True",
+        "if handle.execute(row).rowcount == 1:",
+        "if handle.execute(row):",
         proofs.a_message_that_comes_twice_takes_effect_once,
     ),
     Mutant(

@@ -99,6 +99,16 @@ def test_a_message_that_comes_twice_sends_one_mail(stores: Stores, mailbox: Mail
     assert len(stores.rows("itlc_users", "SELECT * FROM password_resets")) == 1
 
 
+def test_the_address_of_somebody_erased_cannot_be_guessed_by_what_was_mailed(stores: Stores, mailbox: Mailbox) -> None:
+    ada, _ = person("Ada"), person("Bob")
+    for name in ("Ada", "Bob"):
+        ask(email_of(name))
+    noted = "SELECT message_id FROM inbox WHERE consumer = 'send_email' AND fingerprint IS NOT NULL"
+    assert len(stores.rows("itlc_users", noted)) == 2
+    assert ada.call("erase_me").status == 202
+    assert len(stores.rows("itlc_users", noted)) == 1
+
+
 def test_a_mail_that_ses_did_not_take_is_tried_again(
     stores: Stores, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,39 @@ def test_a_notice_is_delivered_once_to_each_person(stores: Stores) -> None:
     assert (row["about"], str(row["event_id"]), row["read_status"]) == ("order:1", json.loads(body)["id"], False)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payload": {"message": "Hello!", "user_ids": [1], "emails": [], "actor_id": None}},
+        {"payload": {"message": "Hello.", "user_ids": [2], "emails": [], "actor_id": None}},
+        {"aggregate": "order:2"},
+        {"aggregate_version": 1},
+    ],
+    ids=["another message", "another user", "another order", "another version"],
+)
+def test_an_id_that_comes_again_with_something_else_is_no_repetition(stores: Stores, change: dict[str, Any]) -> None:
+    body = tell(1)
+    other = json.dumps({**json.loads(body), **change})
+    assert deliver("deliver_notifications", other, body) == []
+    assert told(stores) == [(1, "Hello.")]
+    (dead,) = dead_letters("notifications")
+    assert dead == {"body": other, "reason": "another message with this id was applied before, and said something else"}
+
+
+def test_a_message_that_is_spelled_in_another_way_is_the_same(stores: Stores) -> None:
+    event = json.loads(tell(1, message="\N{SNOWMAN} and \\."))
+    turned = {**event, "payload": dict(reversed(event["payload"].items())), "request_id": "another"}
+    assert deliver("deliver_notifications", json.dumps(turned, ensure_ascii=False, indent=1)) == []
+    assert (len(told(stores)), dead_letters("notifications")) == (1, [])
+
+
+def test_what_was_applied_before_anybody_noted_what_it_said_is_taken_for_the_same(stores: Stores) -> None:
+    body = tell(1)
+    stores.rows("itlc_orders", "UPDATE inbox SET fingerprint = NULL")
+    assert deliver("deliver_notifications", body, json.dumps({**json.loads(body), "aggregate": "order:2"})) == []
+    assert (told(stores), dead_letters("notifications")) == ([(1, "Hello.")], [])
+
+
 def test_a_notice_is_delivered_once_though_its_message_is_forgotten(stores: Stores) -> None:
     body = tell(1, 2)
     stores.rows("itlc_orders", "DELETE FROM inbox")  # as `purge_expired` does, in time
@@ -89,7 +122,9 @@ def test_whoever_acts_is_not_told_even_by_address(stores: Stores) -> None:
     assert told(stores) == [(2, "Hello.")]
 
 
-@pytest.mark.parametrize("bad", ["İ".lower() * 33 + "@example.org", "nobody", "nul\0@example.org", ""])
+@pytest.mark.parametrize(
+    "bad", ["İ".lower() * 33 + "@example.org", "nobody", "nul\0@example.org", "half a \ud83d sign", ""]
+)
 def test_what_is_no_address_keeps_nobody_else_from_being_told(stores: Stores, bad: str) -> None:
     tell(2, emails=[bad, "ada@example.org"])
     assert told(stores) == [(1, "Hello."), (2, "Hello.")]

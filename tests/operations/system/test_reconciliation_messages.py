@@ -164,6 +164,53 @@ def test_an_event_that_says_two_things(world: World) -> None:
     assert world.broken() == {"event_has_one_payload": [f"event:{row['id']}"]}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "payload = jsonb_set(payload, '{orders,0,tokens}', '7')",
+        "type = 'release'",
+        "aggregate = 'payment:7'",
+        "aggregate_version = 1",
+    ],
+)
+def test_a_consumed_event_that_says_something_else_now(world: World, change: str) -> None:
+    (row,) = world.sql("itlc_orders", f"UPDATE outbox SET {change} WHERE type = 'collect' RETURNING id")
+    assert world.broken() == {"event_has_one_payload": [f"event:{row['id']}"]}
+
+
+def test_what_was_understood_of_an_event_is_something_else(world: World) -> None:
+    (row,) = world.sql(
+        "itlc_orders",
+        "UPDATE inbox SET fingerprint = sha256('') WHERE message_id = "
+        "(SELECT id FROM outbox WHERE queue = 'notifications' ORDER BY id LIMIT 1) RETURNING message_id AS id",
+    )
+    assert world.broken() == {"event_has_one_payload": [f"event:{row['id']}"]}
+    world.sql("itlc_orders", "UPDATE inbox SET fingerprint = NULL")  # as of what was applied before it was noted
+    assert world.broken() == {}
+
+
+@pytest.mark.parametrize("change", ["payload", "type", "aggregate", "aggregate_version", "no JSON"])
+def test_a_consumed_event_of_a_document_that_says_something_else_now(world: World, change: str) -> None:
+    sent = world.stores.mongo["itlc_pbfr"]["sent_events"]
+    (event_id, said) = next((row["_id"], row["event"]) for row in sent.find() if '"type":"rated"' in row["event"])
+    turned = json.dumps(dict(reversed(json.loads(said).items())), indent=1)
+    sent.update_one({"_id": event_id}, {"$set": {"event": turned}})
+    assert world.broken() == {}, "it says the same, spelled in another way"
+    other = said[:-1] if change == "no JSON" else json.dumps({**json.loads(said), change: 7})
+    sent.update_one({"_id": event_id}, {"$set": {"event": other}})
+    assert world.broken() == {"event_has_one_payload": [f"event:{event_id}"]}
+
+
+def test_a_consumed_event_of_the_graph_that_says_something_else_now(world: World) -> None:
+    said = {"actor_id": world.admin.user_id, "action": "add_step", "before": None, "after": {"step": 3}}
+    act = event("audit", "act", "order:1", said)
+    neo4j.graph.write(lambda transaction: transaction.emit(act))
+    drain()
+    assert world.broken() == {}
+    world.stores.graph("MATCH (e:SentEvent {id: $id}) SET e.event = replace(e.event, 'add', 'remove')", id=act.id)
+    assert world.broken() == {"event_has_one_payload": [f"event:{act.id}"]}
+
+
 # Kept answers
 
 

@@ -3,15 +3,17 @@
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from itlc.errors import StoreAway
 from itlc.events import event
 from itlc.stores import postgres
-from itlc.wallet import ledger, payments, resuming
+from itlc.wallet import ledger, payments, refunds, repository, resuming
 from itlc.wallet.model import Move, account_of, escrow_of
 from itlc.wallet.saga import Saga
+from sqlalchemy import select
 
 from tests.operations.wallet.test_payments import Cut, cut, order_row, pay
 from tests.support.calling import As, deliver, run_scheduled
@@ -259,6 +261,28 @@ def test_what_has_just_begun_is_left_to_itself(
     resume()
     drain()
     settled(ada, order)
+
+
+def test_what_is_made_again_from_the_rows_is_what_was_applied(ada: As, bob: As, stores: Stores) -> None:
+    cy, project = holder("Cy"), project_of(ada)
+    paid, *_ = payable(ada, bob, "10.00", "20.00", project_id=project)
+    payable(ada, cy, "40.00", "0.40", project_id=project)
+    assert ada.call("pay_project", key="k", project_id=project).status == 201
+    assert bob.call("refund_order", {"amount": "5.00"}, key="r", order_id=paid).status == 201
+    drain()
+    with postgres.orders.read() as db:
+        (payment,) = db.execute(select(repository.payments)).all()
+        (refund,) = db.execute(select(repository.refunds)).all()
+        covered = repository.orders_of_payment(db, payment.id)
+        made = [payments.first_of(payment, covered), refunds.first_of(db, refund)]
+        made += [payments.release_of(payment, covered, who.user_id or 0) for who in (bob, cy)]
+    before = said(stores)
+    assert [before[event.id] for event in made] == [(event.type, event.aggregate, event.payload) for event in made]
+    assert deliver("settle_payments", *(event.body() for event in made)) == []
+    assert dead_letters("payments") == []
+    other = replace(made[0], payload={**made[0].payload, "customer_id": bob.user_id})
+    assert deliver("settle_payments", other.body()) == []
+    assert [letter["body"] for letter in dead_letters("payments")] == [other.body()]
 
 
 def test_tokens_for_which_there_is_no_room_wait_until_there_is(

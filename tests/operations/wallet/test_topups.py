@@ -202,6 +202,7 @@ def test_a_stuck_top_up_fails_and_a_late_message_credits_it_no_more(ada: As, sto
 
     drain()  # the message comes after all
     deliver_again(stores)
+    assert dead_letters("topups") == []  # for it says what the job has taken note of
     assert tokens_of(stores, ada) == [0]
     assert ada.call("read_topup", topup_id=topup)["status"] == "failed"
     assert run_scheduled("expire_topups") == {"settled": 0}
@@ -248,6 +249,20 @@ def test_a_stuck_top_up_that_was_credited_is_completed_though_what_the_ledger_sa
     assert ada.call("read_topup", topup_id=topup)["status"] == "completed"
     assert tokens_of(stores, ada) == [500]
     ledger_holds(stores)
+
+
+def test_a_stuck_top_up_that_says_something_else_than_what_was_credited_holds_up_no_other(
+    ada: As, stores: Stores
+) -> None:
+    first, second = (ada.call("top_up", {"amount": amount}, key=str(amount))["id"] for amount in (500, 30))
+    for credit in _messages(stores, "credit"):
+        assert deliver("process_topups", credit) == []  # and the messages that say so are lost
+    stores.rows("itlc_tokens", "UPDATE token_topups SET amount = 5000 WHERE id = :id", id=first)
+    _is_old(stores)
+    assert run_scheduled("expire_topups") == {"settled": 1}
+    assert ada.call("read_topup", topup_id=first)["status"] == "pending"
+    assert ada.call("read_topup", topup_id=second)["status"] == "completed"
+    assert tokens_of(stores, ada) == [530]
 
 
 def test_while_the_ledger_is_away_nothing_is_settled(ada: As, stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What a reconciliation compares, row by row, and how it walks two stores side by side."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from itlc.system.findings import MOST_NAMED, Tally, batches, side_by_side
+from itlc.system.messages import contradicted
 from itlc.system.money import wrong_escrow, wrong_refund, wrong_topups
 from itlc.system.references import wrong_project, wrong_rating
 
@@ -64,6 +66,18 @@ def test_all_are_counted_and_the_first_hundred_named() -> None:
 def test_batches() -> None:
     assert list(batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(batches([], 2)) == []
+
+
+def test_what_is_said_of_one_id_is_compared_wherever_it_stands() -> None:
+    one, two, three = (uuid.UUID(int=number) for number in (1, 2, 3))
+
+    def said(**hashes: str) -> Any:
+        ids = {"one": one, "two": two, "three": three}
+        return SimpleNamespace(ids=b"".join(ids[name].bytes + text.encode() * 32 for name, text in hashes.items()))
+
+    assert contradicted([said(one="a", two="b"), said(two="b"), said(one="a", three="a"), said()]) == []
+    assert contradicted([said(two="b", three="b"), said(three="c", one="a"), said(one="d")]) == [one, three]
+    assert contradicted([]) == []
 
 
 def topup(status: str) -> Any:

@@ -211,12 +211,13 @@ def forget_registration(db: Connection, user_id: int) -> None:
 
 
 def forget_mails(db: Connection, emails: Collection[str]) -> None:
-    """Remove what was sent to the queue of mails for these addresses."""
-    outbox = db.info["database"].outbox
+    """Remove what was sent to the queue of mails for these addresses, and the fingerprints of it."""
+    outbox, inbox = db.info["database"].outbox, db.info["database"].inbox
     address = func.lower(outbox.c.payload["email"].astext)
     sent = outbox.c.published_at.is_not(None)
     wanted = [func.lower(email) for email in emails]
-    db.execute(delete(outbox).where(outbox.c.queue == "emails", sent, address.in_(wanted)))
+    gone = delete(outbox).where(outbox.c.queue == "emails", sent, address.in_(wanted)).returning(outbox.c.id).cte()
+    db.execute(update(inbox).where(inbox.c.message_id.in_(select(gone.c.id))).values(fingerprint=None))
 
 
 def begin_erasure(db: Connection, user_id: int, *, names: list[str], emails: list[str]) -> None:

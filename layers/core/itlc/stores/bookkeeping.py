@@ -11,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -53,13 +54,15 @@ def outbox(metadata: MetaData) -> Table:
 
 
 def inbox(metadata: MetaData) -> Table:
-    """Messages already applied to this database, by consumer, written in the transaction of their effect."""
+    """Messages already applied to this database, by consumer, written in the transaction of their effect, with a
+    `fingerprint` of what they said (see `itlc.stores.inbox`)."""
     return Table(
         "inbox",
         metadata,
         Column("consumer", String(64), nullable=False),
         Column("message_id", Uuid, nullable=False),
         Column("received_at", TIMESTAMP, nullable=False, server_default=func.now()),
+        Column("fingerprint", LargeBinary),
         PrimaryKeyConstraint("consumer", "message_id"),
         Index("inbox_received", "received_at"),
     )

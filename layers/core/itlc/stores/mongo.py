@@ -477,6 +477,14 @@ def sent_ids(since: timedelta, until: timedelta) -> "Iterator[str]":
             yield document["_id"]
 
 
+def sent_texts() -> "Iterator[tuple[str, str]]":
+    """Every event that was sent and is still kept, in the order of their ids: its id, and the JSON text of the rest.
+    Raises StoreAway."""
+    with sent_events.read() as sent:
+        for document in sent.find({}, {"event": 1}, batch_size=1_000).sort("_id", 1):
+            yield document["_id"], document["event"]
+
+
 def forget_notices(user_id: int, emails: "AnyCollection[str]") -> None:
     """Remove the sent events that told a user, or one of these addresses, something. Raises StoreAway."""
     with sent_events.read() as sent:

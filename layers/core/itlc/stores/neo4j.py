@@ -293,6 +293,17 @@ def sent_ids(transaction: GraphTransaction, after: str, since: timedelta, until:
     return [record["id"] for record in records]
 
 
+def sent_texts(transaction: GraphTransaction, after: str, limit: int) -> list[tuple[str, str]]:
+    """The next `limit` events that were sent and are still kept, in the order of their ids: each its id, and the JSON
+    text of the rest."""
+    records = transaction.run(
+        "MATCH (e:SentEvent) WHERE e.id > $after RETURN e.id AS id, e.event AS event ORDER BY e.id LIMIT $limit",
+        after=after,
+        limit=limit,
+    )
+    return [(record["id"], record["event"]) for record in records]
+
+
 def forget_notices(transaction: GraphTransaction, user_id: int, emails: Collection[str], limit: int) -> int:
     """Remove up to `limit` sent events that told a user, or one of these addresses, something; returns how many."""
     gone = transaction.one(

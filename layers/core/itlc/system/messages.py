@@ -1,7 +1,8 @@
-"""What must be true of events: sent soon, consumed soon, each with one payload, each told once; and of kept answers."""
+"""What must be true of events: sent soon, consumed soon, as they were written, each told once; and of kept answers."""
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,7 @@ from itertools import chain, groupby
 from typing import Any
 
 from itlc.stores import mongo, neo4j, postgres
+from itlc.stores.inbox import as_jsonb_takes_it
 from itlc.system.dead_letters import buried_events
 from itlc.system.findings import Tally, batches, side_by_side
 from itlc.system.snapshots import Snapshots
@@ -101,7 +103,7 @@ def check_consumed(stores: Snapshots, tally: Tally) -> None:
     elsewhere = (mongo.sent_ids(LOOKED_FOR, CONSUMED_AFTER), _sent_from_graph())
     sent = merge(
         *(snapshot.rows(SENT) for snapshot in snapshots),
-        *(_in_parts(stores.in_time(ids), tally) for ids in elsewhere),
+        *(_in_parts((uuid.UUID(id).bytes for id in stores.in_time(ids)), tally) for ids in elsewhere),
         key=_part,
     )
     received = merge(*(snapshot.rows(RECEIVED) for snapshot in snapshots), key=_part)
@@ -123,18 +125,19 @@ def _sent_from_graph() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Part:
-    """The ids that begin with the same two bytes, as the bytes of all of them at once."""
+    """The ids that begin with the same two bytes, as the bytes of all of them at once; where it is asked what they
+    said, behind each a hash of that."""
 
     part: int
     ids: bytes
 
 
-def _in_parts(ids: Iterable[str], tally: Tally) -> Iterator[_Part]:
+def _in_parts(ids: Iterable[bytes], tally: Tally) -> Iterator[_Part]:
     """The ids of another store, which come in their order, as PostgreSQL gives its own."""
-    for part, same in groupby((uuid.UUID(id).bytes for id in ids), lambda id: int.from_bytes(id[:2])):
-        packed = b"".join(same)
-        tally.look(len(packed) // 16)
-        yield _Part(part, packed)
+    for part, same in groupby(ids, lambda id: int.from_bytes(id[:2])):
+        packed = list(same)
+        tally.look(len(packed))
+        yield _Part(part, b"".join(packed))
 
 
 def _erasures_to_do(stores: Snapshots) -> Iterator[uuid.UUID]:
@@ -187,13 +190,28 @@ UNTOLD_PROGRESS = """
         OR (told.version IS NULL AND p.version > 0 AND p.updated_at > now() - interval '14 days')
     ORDER BY p.project_id
 """
-PAYLOADS = """
-    SELECT get_byte(uuid_send(id), 0) * 256 + get_byte(uuid_send(id), 1) AS part, string_agg(
-        uuid_send(id)
-            || decode(md5(jsonb_build_array(queue, type, aggregate, aggregate_version, payload)::text), 'hex'),
-        ''::bytea
-    ) AS events
-    FROM outbox GROUP BY 1 ORDER BY 1
+# What was said, as `itlc.stores.inbox` makes the fingerprint of it: behind the 16 bytes of an id stand 32 of a hash.
+SAID = """
+    SELECT part, string_agg(event, ''::bytea) AS ids FROM (
+        SELECT get_byte(uuid_send(id), 0) * 256 + get_byte(uuid_send(id), 1) AS part, uuid_send(id)
+            || sha256(convert_to(jsonb_build_array(type, aggregate, aggregate_version, payload)::text, 'UTF8')) AS event
+        FROM outbox OFFSET 0
+    ) said GROUP BY part ORDER BY part
+"""
+UNDERSTOOD = """
+    SELECT get_byte(uuid_send(message_id), 0) * 256 + get_byte(uuid_send(message_id), 1) AS part,
+        string_agg(uuid_send(message_id) || fingerprint, ''::bytea) AS ids
+    FROM inbox WHERE fingerprint IS NOT NULL GROUP BY 1 ORDER BY 1
+"""
+# Of another store.
+SAID_ELSEWHERE = """
+    SELECT uuid_send(id) || sha256(convert_to(
+        jsonb_build_array(said -> 'type', said -> 'aggregate', said -> 'aggregate_version', said -> 'payload')::text,
+        'UTF8'
+    )) AS event
+    FROM (
+        SELECT (sent ->> 0)::uuid AS id, sent -> 1 AS said FROM jsonb_array_elements(CAST(:sent AS jsonb)) AS sent
+    ) elsewhere ORDER BY id
 """
 
 
@@ -209,17 +227,49 @@ def check_versions(stores: Snapshots, tally: Tally) -> None:
 
 
 def check_payloads(stores: Snapshots, tally: Tally) -> None:
-    """Look for an event that says one thing in one outbox and another in the next."""
-    everywhere = merge(*(stores.of(database).rows(PAYLOADS) for database in postgres.DATABASES), key=_part)
+    """Look for an event that says one thing where it was written, and said another when it was applied."""
+    snapshots = [stores.of(database) for database in postgres.DATABASES]
+    elsewhere = (mongo.sent_texts(), _texts_from_graph())
+    everywhere = merge(
+        *(snapshot.rows(query) for snapshot in snapshots for query in (SAID, UNDERSTOOD)),
+        *(_in_parts(_said_elsewhere(stores, texts), tally) for texts in elsewhere),
+        key=_part,
+    )
+    tally.look(sum(snapshot.number(COUNT_OUTBOX) for snapshot in snapshots))
     for part, _ in side_by_side(everywhere, (), _part, _part):
-        said: dict[bytes, bytes] = {}
-        wrong: set[bytes] = set()
-        for event in (event for row in part for event in _split(row.events, 32)):
-            tally.look()
-            if said.setdefault(event[:16], event[16:]) != event[16:]:
-                wrong.add(event[:16])
-        for one in sorted(wrong):
-            tally.report(f"event:{uuid.UUID(bytes=one)}")
+        for event_id in contradicted(part):
+            tally.report(f"event:{event_id}")
+
+
+def contradicted(part: Iterable[Any]) -> list[uuid.UUID]:
+    """The ids behind which stand two hashes or more, among the rows of one part."""
+    said = {event for row in part for event in _split(row.ids, 48)}
+    ids = Counter(event[:16] for event in said)
+    return [] if len(ids) == len(said) else sorted(uuid.UUID(bytes=one) for one, many in ids.items() if many > 1)
+
+
+def _texts_from_graph() -> Iterator[tuple[str, str]]:
+    after: str | None = ""
+    while after is not None:
+        texts = neo4j.graph.read(partial(neo4j.sent_texts, after=after, limit=BATCH))
+        yield from texts
+        after = texts[-1][0] if len(texts) == BATCH else None
+
+
+def _said_elsewhere(stores: Snapshots, texts: Iterable[tuple[str, str]]) -> Iterator[bytes]:
+    """The ids and hashes of the events of another store, which any of the databases can make."""
+    for batch in batches(stores.in_time(texts), BATCH):
+        sent = as_jsonb_takes_it([(event_id, _read(event)) for event_id, event in batch])
+        for row in stores.of(postgres.orders).rows(SAID_ELSEWHERE, sent=sent):
+            yield row.event
+
+
+def _read(event: str) -> Any:
+    """What a JSON text says; nothing, where it is none any more."""
+    try:
+        return json.loads(event)
+    except ValueError:
+        return None
 
 
 # Kept answers

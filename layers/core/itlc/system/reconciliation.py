@@ -93,7 +93,7 @@ INVARIANTS = (
     ),
     Invariant(
         "event_has_one_payload",
-        "An event's id stands for one payload, in whichever outbox it is.",
+        "An event says in its store what it said to all who applied it: its id stands for one payload.",
         messages.check_payloads,
     ),
     Invariant(

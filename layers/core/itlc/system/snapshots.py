@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Result, Row, text
 from sqlalchemy.exc import DBAPIError
 
 from itlc.errors import StoreAway
@@ -40,6 +40,7 @@ class Snapshot:
 
     def __init__(self, database: postgres.Database, connection: Connection, deadline: Deadline) -> None:
         self._database, self._connection, self._deadline = database, connection, deadline
+        self._being_read: set[Result[Any]] = set()
 
     def number(self, sql: str, **values: Any) -> int:
         """The one number that a query returns. Raises StoreAway, NotChecked when the time is up."""
@@ -55,6 +56,10 @@ class Snapshot:
 
     def start_over(self) -> None:
         """Forget what was begun: cursors that were left open, a query that failed. The snapshot stays."""
+        for found in self._being_read:  # at once: to close one later, which is gone by then, would fail the next query
+            with suppress(DBAPIError):
+                found.close()
+        self._being_read.clear()
         with suppress(DBAPIError):  # one that is gone says so to the next who asks
             self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unread")
 
@@ -67,10 +72,12 @@ class Snapshot:
         try:
             self._connection.exec_driver_sql(f"SET LOCAL statement_timeout = {self._milliseconds_left()}")
             with self._connection.execute(text(sql), values, execution_options=streamed) as found:
+                self._being_read.add(found)
                 for number, row in enumerate(found):
                     if number % CHUNK == 0 and self._deadline.passed:
                         raise NotChecked(NO_TIME)
                     yield row
+                self._being_read.discard(found)
         except DBAPIError as error:
             if postgres.sqlstate(error) == postgres.QUERY_CANCELED:
                 raise NotChecked(NO_TIME if self._deadline.passed else "one of its queries took too long") from error
