@@ -84,7 +84,6 @@ def test_without_a_store_the_others_are_checked(world: World, monkeypatch: pytes
             "refunds_are_within_payment",
             "escrow_is_settled_once",
             "escrow_is_settled_in_time",
-            "one_notification_per_event",
             "won_bid_has_its_order",
         },
         "itlc_pbfr": {"project_follows_its_orders", "service_rating_follows_ratings"},
@@ -96,6 +95,7 @@ def test_without_a_store_the_others_are_checked(world: World, monkeypatch: pytes
         "sent_event_is_consumed",
         "finished_key_has_its_answer",
         "nothing_refers_to_erased",
+        "one_notification_per_event",
     }
     in_postgres = {"versions_have_no_gaps"}
     if away in ("itlc_tokens", "itlc_orders"):

@@ -7,6 +7,7 @@ import pytest
 from bson import ObjectId
 from itlc import aws, events
 from itlc.events import event
+from itlc.notices import notice
 from itlc.operation import Deadline
 from itlc.settings import settings
 from itlc.stores import mongo, neo4j, outbox, postgres
@@ -67,6 +68,7 @@ def sent_long_ago(world: World) -> str:
         "WHERE queue = 'notifications') RETURNING id",
     )
     world.sql("itlc_orders", "DELETE FROM inbox WHERE message_id = :id", id=row["id"])
+    world.sql("itlc_orders", "DELETE FROM notifications WHERE event_id = :id", id=row["id"])
     return str(row["id"])
 
 
@@ -250,3 +252,76 @@ def test_somebody_who_was_told_twice(world: World) -> None:
             "SELECT user_id, message, about, event_id FROM notifications WHERE id = 1 RETURNING id",
         )
         assert world.broken() == {"one_notification_per_event": [f"notification:{row['id']}"]}
+
+
+def notification_of(world: World, where: str) -> int:
+    """The id of a notification to Bob or Ada whose event one of the stores has sent."""
+    if where == "neo4j":
+        neo4j.graph.write(lambda graph: graph.emit(notice("order:1", "A step is done.", users=[world.ada.user_id])))
+        drain()
+    event_ids = [row["id"] for row in world.stores.graph("MATCH (e:SentEvent) RETURN e.id AS id")]
+    if where == "itlc_pbfr":
+        event_ids = [document["_id"] for document in world.stores.documents("sent_events")]
+    elif where != "neo4j":
+        sql = "SELECT id FROM outbox WHERE queue = 'notifications'"
+        event_ids = [str(row["id"]) for row in world.sql(where, sql)]
+    told = world.sql("itlc_orders", "SELECT id, event_id FROM notifications ORDER BY id")
+    return next(row["id"] for row in told if str(row["event_id"]) in event_ids)
+
+
+@pytest.mark.parametrize("where", ["itlc_orders", "itlc_tokens", "itlc_pbfr", "neo4j"])
+@pytest.mark.parametrize("change", ["user_id = :root", "about = 'order:4711'", "message = 'Something else.'"])
+def test_somebody_who_was_told_what_no_event_tells_them(world: World, where: str, change: str) -> None:
+    told = notification_of(world, where)
+    assert world.broken() == {}
+    values = {"root": world.admin.user_id} if ":root" in change else {}
+    world.sql("itlc_orders", f"UPDATE notifications SET {change} WHERE id = :id", id=told, **values)
+    assert world.broken() == {"one_notification_per_event": [f"notification:{told}"]}
+
+
+def test_somebody_who_was_told_of_an_event_that_tells_nobody_anything(world: World) -> None:
+    with world.without("itlc_orders", "notifications_once"):
+        world.sql(
+            "itlc_orders",
+            "UPDATE notifications SET (event_id, about) = (SELECT id, aggregate FROM outbox WHERE queue = 'projects' "
+            "LIMIT 1) WHERE id = 1",
+        )
+        (told,) = world.sql("itlc_orders", "SELECT event_id, about, message, user_id FROM notifications WHERE id = 1")
+        say = {"message": told["message"], "user_ids": [told["user_id"]], "emails": []}
+        world.sql("itlc_orders", "INSERT INTO inbox VALUES ('deliver_notifications', :id)", id=told["event_id"])
+        world.sql(
+            "itlc_orders",
+            "UPDATE outbox SET payload = CAST(:say AS jsonb) WHERE id = :id",
+            say=json.dumps(say),
+            id=told["event_id"],
+        )
+        assert world.broken() == {"one_notification_per_event": ["notification:1"]}
+
+
+def test_a_notification_that_was_copied(world: World) -> None:
+    copied = (
+        "INSERT INTO notifications (user_id, message, about, event_id, created_at) SELECT user_id, message, about, "
+        "gen_random_uuid(), now() - CAST(:ago AS interval) FROM notifications WHERE id = 1 RETURNING id"
+    )
+    world.sql("itlc_orders", copied, ago="30 days")  # its event may have been forgotten since
+    assert world.broken() == {}
+    (row,) = world.sql("itlc_orders", copied, ago="28 days")
+    assert world.broken() == {"one_notification_per_event": [f"notification:{row['id']}"]}
+
+
+def test_who_has_an_address_is_not_known_for_ever_but_who_acts_is_not_told(world: World) -> None:
+    actor, address = world.bob.user_id, ["ada@example.org"]
+    neo4j.graph.write(lambda graph: graph.emit(notice("order:1", "Done.", emails=address, actor_id=actor)))
+    drain()
+    readdress = "UPDATE notifications SET user_id = :to WHERE message = 'Done.' RETURNING id"
+    (told,) = world.sql("itlc_orders", readdress, to=world.admin.user_id)
+    assert world.broken() == {}
+    world.sql("itlc_orders", readdress, to=actor)
+    assert world.broken() == {"one_notification_per_event": [f"notification:{told['id']}"]}
+
+
+def test_a_notification_may_be_deleted_by_whom_it_told(world: World) -> None:
+    theirs = "SELECT id FROM notifications WHERE user_id = :bob LIMIT 1"
+    (told,) = world.sql("itlc_orders", theirs, bob=world.bob.user_id)
+    assert world.bob.call("delete_notification", notification_id=told["id"]).status == 204
+    assert world.broken() == {}

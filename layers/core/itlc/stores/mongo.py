@@ -485,6 +485,13 @@ def sent_texts() -> "Iterator[tuple[str, str]]":
             yield document["_id"], document["event"]
 
 
+def sent_among(ids: "AnyCollection[str]") -> list[tuple[str, str]]:
+    """Those of these events that were sent and are still kept: each its id, and the JSON text of the rest. Raises
+    StoreAway."""
+    with sent_events.read() as sent:
+        return [(found["_id"], found["event"]) for found in sent.find({"_id": {"$in": list(ids)}}, {"event": 1})]
+
+
 def forget_notices(user_id: int, emails: "AnyCollection[str]") -> None:
     """Remove the sent events that told a user, or one of these addresses, something. Raises StoreAway."""
     with sent_events.read() as sent:

@@ -304,6 +304,14 @@ def sent_texts(transaction: GraphTransaction, after: str, limit: int) -> list[tu
     return [(record["id"], record["event"]) for record in records]
 
 
+def sent_among(transaction: GraphTransaction, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Those of these events that were sent and are still kept: each its id, and the JSON text of the rest."""
+    records = transaction.run(
+        "UNWIND $ids AS id MATCH (e:SentEvent {id: id}) RETURN e.id AS id, e.event AS event", ids=list(ids)
+    )
+    return [(record["id"], record["event"]) for record in records]
+
+
 def forget_notices(transaction: GraphTransaction, user_id: int, emails: Collection[str], limit: int) -> int:
     """Remove up to `limit` sent events that told a user, or one of these addresses, something; returns how many."""
     gone = transaction.one(

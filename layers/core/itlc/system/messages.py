@@ -361,11 +361,56 @@ COUNT_NOTIFICATIONS = "SELECT count(*) FROM notifications"
 TOLD_TWICE = """
     SELECT max(id) AS id FROM notifications GROUP BY event_id, user_id HAVING count(*) > 1 ORDER BY max(id)
 """
+# Inboxes are kept for 30 days, what was sent for 15. Who was told may delete it, so what is not there says nothing.
+TOLD_BY_NOTHING = """
+    SELECT n.id FROM notifications n
+    LEFT JOIN inbox i ON (i.consumer, i.message_id) = ('deliver_notifications', n.event_id)
+    WHERE n.created_at > now() - interval '29 days' AND i.message_id IS NULL ORDER BY n.id
+"""
+TOLD_OTHERWISE = """
+    SELECT n.id FROM notifications n JOIN ({events}) e ON e.id = n.event_id
+    WHERE e.queue <> 'notifications' OR n.about <> e.aggregate OR n.message IS DISTINCT FROM e.payload ->> 'message'
+        OR e.payload -> 'actor_id' = to_jsonb(n.user_id)
+        -- an address tells who has it, or had it then
+        OR NOT coalesce(e.payload -> 'user_ids' @> to_jsonb(n.user_id) OR e.payload -> 'emails' <> '[]', false)
+    ORDER BY n.id
+"""
+TOLD_OTHERWISE_HERE = TOLD_OTHERWISE.format(events="SELECT id, queue, aggregate, payload FROM outbox")
+TOLD_OTHERWISE_ELSEWHERE = TOLD_OTHERWISE.format(
+    events="""
+        SELECT (said ->> 'id')::uuid AS id, said ->> 'queue' AS queue, said ->> 'aggregate' AS aggregate,
+            said -> 'payload' AS payload
+        FROM jsonb_array_elements(CAST(:events AS jsonb)) AS said
+    """
+)
+TOLD_FROM_ELSEWHERE = """
+    SELECT DISTINCT n.event_id FROM notifications n
+    WHERE n.created_at > now() - interval '15 days' AND NOT EXISTS (SELECT FROM outbox o WHERE o.id = n.event_id)
+"""
+SENT_AMONG = "SELECT id, queue, aggregate, payload FROM outbox WHERE id = ANY(CAST(:ids AS uuid[]))"
 
 
 def check_notifications(stores: Snapshots, tally: Tally) -> None:
-    """Look for somebody whom one event told twice."""
+    """Look for somebody whom one event told twice, and for what no event tells them, as far as it is still known."""
     orders = stores.of(postgres.orders)
     tally.look(orders.number(COUNT_NOTIFICATIONS))
-    for row in orders.rows(TOLD_TWICE):
-        tally.report(f"notification:{row.id}")
+    for query in (TOLD_TWICE, TOLD_BY_NOTHING, TOLD_OTHERWISE_HERE):
+        for row in orders.rows(query):
+            tally.report(f"notification:{row.id}")
+    for batch in batches(orders.rows(TOLD_FROM_ELSEWHERE), BATCH):
+        sent = as_jsonb_takes_it(_sent_among(stores, [str(row.event_id) for row in batch]))
+        for row in orders.rows(TOLD_OTHERWISE_ELSEWHERE, events=sent):
+            tally.report(f"notification:{row.id}")
+
+
+def _sent_among(stores: Snapshots, ids: list[str]) -> list[dict[str, Any]]:
+    """Those of these events that another store than `itlc_orders` has sent and still keeps."""
+    found: list[dict[str, Any]] = []
+    for database in postgres.DATABASES:
+        if database is not postgres.orders:
+            found += (dict(row._mapping) | {"id": str(row.id)} for row in stores.of(database).rows(SENT_AMONG, ids=ids))
+    for event_id, event in mongo.sent_among(ids) + neo4j.graph.read(partial(neo4j.sent_among, ids=ids)):
+        said = _read(event)
+        if isinstance(said, dict):
+            found.append({**said, "id": event_id})
+    return found

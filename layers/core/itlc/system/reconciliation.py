@@ -103,7 +103,7 @@ INVARIANTS = (
     ),
     Invariant(
         "one_notification_per_event",
-        "One event tells one person once.",
+        "A notification says what one event says to one person, once.",
         messages.check_notifications,
     ),
     Invariant(
