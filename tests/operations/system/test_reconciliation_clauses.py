@@ -542,6 +542,20 @@ def test_an_answer_that_tells_of_a_payment_that_was_declined(world: World) -> No
     assert world.broken() == {"finished_key_has_its_answer": [key_of(world, "pay_order", "k", world.ada)]}
 
 
+@pytest.mark.parametrize(
+    ("database", "operation", "key"),
+    [
+        ("itlc_users", "register_user", "k"),
+        ("itlc_api", "publish_service", "k"),
+        ("itlc_orders", "place_bid", "k"),
+        ("itlc_tokens", "top_up", "t"),
+    ],
+)
+def test_a_key_that_is_begun_though_nothing_is_under_way(world: World, database: str, operation: str, key: str) -> None:
+    name = key_with(world, database, UNANSWERED, operation, key)
+    assert world.broken() == {"finished_key_has_its_answer": [name]}
+
+
 def test_a_settled_refund_whose_key_has_no_answer(world: World) -> None:
     name = key_with(world, "itlc_orders", UNANSWERED, "refund_order", "r1")
     assert world.broken() == {"finished_key_has_its_answer": [name]}

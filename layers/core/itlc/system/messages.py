@@ -280,6 +280,16 @@ WITHOUT_ANSWER = """
     WHERE status IS NOT NULL
         AND (headers IS NULL OR body IS NULL OR (body = '' AND status <> 204) OR (status = 201 AND body IS NOT JSON))
 """
+# A key is begun with what it began, in one commit, and answered with the end of that. Of nothing else is one begun.
+BEGUN = "SELECT k.operation, k.caller, k.key FROM idempotency_keys k WHERE k.status IS NULL"
+UNDER_WAY = {
+    "itlc_orders": """
+        AND NOT EXISTS (SELECT FROM payments p WHERE p.status = 'paying'
+            AND (p.key_caller, p.key_operation, p.key) = (k.caller, k.operation, k.key))
+        AND NOT EXISTS (SELECT FROM refunds r WHERE r.status = 'refunding'
+            AND (r.key_caller, r.key_operation, r.key) = (k.caller, k.operation, k.key))
+    """
+}
 # What was created under a key, by operation; of what can be deleted (a template, a step) nothing is asked.
 CREATED = """
     WITH created AS (
@@ -315,14 +325,6 @@ UNCREATED = {
         SELECT k.operation, k.caller, k.key FROM idempotency_keys k LEFT JOIN payments p
             ON (p.key_caller, p.key_operation, p.key) = (k.caller, k.operation, k.key) AND p.status = 'settled'
         WHERE k.operation IN ('pay_order', 'pay_project') AND k.status = 201 AND p.id IS NULL
-        UNION ALL
-        SELECT k.operation, k.caller, k.key FROM idempotency_keys k JOIN payments p
-            ON (p.key_caller, p.key_operation, p.key) = (k.caller, k.operation, k.key)
-        WHERE k.status IS NULL GROUP BY k.operation, k.caller, k.key HAVING bool_and(p.status <> 'paying')
-        UNION ALL
-        SELECT k.operation, k.caller, k.key FROM idempotency_keys k JOIN refunds r
-            ON (r.key_caller, r.key_operation, r.key) = (k.caller, k.operation, k.key)
-        WHERE k.status IS NULL GROUP BY k.operation, k.caller, k.key HAVING bool_and(r.status <> 'refunding')
     """,  # noqa: S608 - of constants
     "itlc_tokens": f"""{CREATED}
         SELECT operation, caller, created.key FROM created LEFT JOIN token_topups r ON r.id::text = created.id
@@ -338,11 +340,13 @@ UNANSWERED_IN_GRAPH = """
 
 
 def check_keys(stores: Snapshots, tally: Tally) -> None:
-    """Look for finished keys without an answer, or without what they say was created."""
+    """Look for finished keys without an answer, or without what they say was created; and for begun keys under which
+    nothing is under way."""
     for database in postgres.DATABASES:
         snapshot = stores.of(database)
         tally.look(snapshot.number(COUNT_FINISHED))
-        for query in (WITHOUT_ANSWER, UNCREATED.get(database.name)):
+        begun = BEGUN + UNDER_WAY.get(database.name, "")
+        for query in (WITHOUT_ANSWER, begun, UNCREATED.get(database.name)):
             if query is not None:
                 for row in snapshot.rows(query):
                     tally.report(f"key:{json.dumps([row.caller, row.operation, row.key])}")

@@ -98,7 +98,7 @@ INVARIANTS = (
     ),
     Invariant(
         "finished_key_has_its_answer",
-        "A finished idempotency key has its answer, and what the answer says was created is there.",
+        "An idempotency key has its answer once what it began has ended, and what that says was created is there.",
         messages.check_keys,
     ),
     Invariant(
