@@ -1,14 +1,18 @@
 """Reconciliation: events, kept answers and notifications that are broken are reported, by their names, and alone."""
 
 import json
+import uuid
 from datetime import timedelta
 
 import pytest
 from bson import ObjectId
 from itlc import aws, events
+from itlc.access import Caller
+from itlc.accounts import erasure
 from itlc.events import event
 from itlc.notices import notice
 from itlc.operation import Deadline
+from itlc.orders import closing
 from itlc.settings import settings
 from itlc.stores import mongo, neo4j, outbox, postgres
 from itlc.system.dead_letters import buried_events
@@ -17,6 +21,7 @@ from itlc.system.snapshots import Snapshots
 
 from tests.operations.system.world import LONG_AGO, World
 from tests.support.calling import As
+from tests.support.market import member
 from tests.support.queues import dead_letters, drain, receive_all
 
 
@@ -135,6 +140,38 @@ def test_an_erasure_that_nobody_does(world: World) -> None:
     assert world.broken() == {}
     world.sql("itlc_orders", f"UPDATE outbox SET published_at = {LONG_AGO} WHERE id = :id", id=asked.id)
     assert world.broken() == {"sent_event_is_consumed": [f"event:{asked.id}"]}
+
+
+def test_an_erasure_that_does_not_end(world: World) -> None:
+    eve = member("Eve")
+    world.sql("itlc_users", "UPDATE users SET erased_at = now() WHERE id = :id", id=eve.user_id)
+    begin = "INSERT INTO erasures VALUES (:id, '[]', '[]', now() - interval '19 minutes')"
+    world.sql("itlc_users", begin, id=eve.user_id)
+    assert world.broken() == {}, "its last message may be on its way"
+    world.sql("itlc_users", f"UPDATE erasures SET begun_at = {LONG_AGO}")
+    assert world.broken() == {"sent_event_is_consumed": [f"erasure:{eve.user_id}"]}
+
+
+@pytest.mark.parametrize("type", [closing.TYPE, erasure.LAST_TIME])
+def test_an_erasure_that_does_not_end_may_be_a_dead_letter(world: World, type: str) -> None:
+    eve = member("Eve")
+    world.sql("itlc_users", f"INSERT INTO erasures VALUES (:id, '[]', '[]', {LONG_AGO})", id=eve.user_id)
+    buried = uuid.uuid5(closing.NAMESPACE, f"{type}:{eve.user_id}")
+    events.bury("erasures", json.dumps({"id": str(buried)}), "as a test")
+    assert world.broken() == {}
+    aws.client("sqs").purge_queue(QueueUrl=settings().dead_letter_queues["erasures"])
+    assert world.broken() == {"sent_event_is_consumed": [f"erasure:{eve.user_id}"]}
+
+
+def test_an_erasure_whose_event_was_sent_late_is_not_over_yet(world: World) -> None:
+    eve = member("Eve")
+    postgres.orders.write(lambda db: closing.close_account(db, caller=Caller(eve.user_id)))
+    world.sql("itlc_users", f"UPDATE users SET erased_at = {LONG_AGO} WHERE id = :id", id=eve.user_id)
+    world.sql("itlc_users", f"INSERT INTO erasures VALUES (:id, '[]', '[]', {LONG_AGO})", id=eve.user_id)
+    assert world.broken() == {}
+    world.sql("itlc_orders", f"UPDATE outbox SET published_at = {LONG_AGO} WHERE queue = 'erasures'")
+    assert world.broken() == {"sent_event_is_consumed": [f"erasure:{eve.user_id}"]}
+    receive_all("erasures")
 
 
 def test_a_version_that_was_left_out(world: World) -> None:

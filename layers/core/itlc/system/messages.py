@@ -11,6 +11,7 @@ from heapq import merge
 from itertools import chain, groupby
 from typing import Any
 
+from itlc.orders.closing import NAMESPACE
 from itlc.stores import mongo, neo4j, postgres
 from itlc.stores.inbox import as_jsonb_takes_it
 from itlc.system.dead_letters import buried_events
@@ -94,10 +95,17 @@ ERASURES = """
     ORDER BY (payload ->> 'user_id')::integer
 """
 NOT_ERASED = "SELECT id FROM users WHERE id = ANY(CAST(:ids AS integer[])) AND erased_at IS NULL"
+# The last of an erasure's messages is sent at most 15 minutes after the first one took effect.
+ERASURES_BEGUN = "SELECT user_id FROM erasures WHERE begun_at < now() - interval '20 minutes' ORDER BY user_id"
+JUST_SENT = """
+    SELECT id FROM outbox
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND (published_at IS NULL OR published_at > now() - interval '20 minutes')
+"""
 
 
 def check_consumed(stores: Snapshots, tally: Tally) -> None:
-    """Look for each event that was sent a quarter of an hour ago in the inboxes, and then in the dead-letter queues."""
+    """Look for each event that was sent a quarter of an hour ago in the inboxes, and then in the dead-letter queues;
+    there, too, for each erasure that should have ended."""
     snapshots = [stores.of(database) for database in postgres.DATABASES]
     tally.look(sum(snapshot.number(COUNT_SENT) for snapshot in snapshots))
     elsewhere = (mongo.sent_ids(LOOKED_FOR, CONSUMED_AFTER), _sent_from_graph())
@@ -108,10 +116,11 @@ def check_consumed(stores: Snapshots, tally: Tally) -> None:
     )
     received = merge(*(snapshot.rows(RECEIVED) for snapshot in snapshots), key=_part)
     buried: set[uuid.UUID] | None = None
-    for event_id in chain(unconsumed(sent, received), _erasures_to_do(stores)):
+    lost = ((f"event:{one}", {one}) for one in chain(unconsumed(sent, received), _erasures_to_do(stores)))
+    for name, ids in chain(lost, _erasures_to_end(stores)):
         buried = buried_events(stores.deadline) if buried is None else buried
-        if event_id not in buried:
-            tally.report(f"event:{event_id}")
+        if not ids & buried:
+            tally.report(name)
 
 
 def _sent_from_graph() -> Iterator[str]:
@@ -146,6 +155,18 @@ def _erasures_to_do(stores: Snapshots) -> Iterator[uuid.UUID]:
     for batch in batches(stores.of(postgres.orders).rows(ERASURES), BATCH):
         alive = {row.id for row in users.rows(NOT_ERASED, ids=[row.user_id for row in batch])}
         yield from (row.id for row in batch if row.user_id in alive)
+
+
+def _erasures_to_end(stores: Snapshots) -> Iterator[tuple[str, set[uuid.UUID]]]:
+    """The erasures that were begun 20 minutes ago and have not ended, each with the events that drive it. One whose
+    first event waits to be sent, or was sent since, is left out."""
+    orders = stores.of(postgres.orders)
+    for batch in batches(stores.of(postgres.users).rows(ERASURES_BEGUN), BATCH):
+        first = {uuid.uuid5(NAMESPACE, f"erase:{row.user_id}"): row.user_id for row in batch}
+        just_sent = {row.id for row in orders.rows(JUST_SENT, ids=[str(one) for one in first])}
+        for event_id, user_id in first.items():
+            if event_id not in just_sent:
+                yield f"erasure:{user_id}", {event_id, uuid.uuid5(NAMESPACE, f"erase_again:{user_id}")}
 
 
 def unconsumed(sent: Iterable[Any], received: Iterable[Any]) -> Iterator[uuid.UUID]:

@@ -83,7 +83,7 @@ INVARIANTS = (
     ),
     Invariant(
         "sent_event_is_consumed",
-        "An event that was sent, from whichever store, is consumed or a dead letter within 15 minutes.",
+        "An event that was sent, from whichever store, is consumed or a dead letter in 15 minutes, an erasure in 20.",
         messages.check_consumed,
     ),
     Invariant(
