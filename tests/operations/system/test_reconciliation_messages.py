@@ -181,6 +181,13 @@ def test_a_version_that_was_left_out(world: World) -> None:
     assert world.broken() == {"versions_have_no_gaps": [f"project:{world.project}"]}
 
 
+def test_the_first_version_that_was_not_told(world: World) -> None:
+    world.sql("itlc_orders", "DELETE FROM outbox WHERE queue = 'projects' AND aggregate_version = 1")
+    assert world.broken() == {"versions_have_no_gaps": [f"project:{world.project}"]}
+    world.sql("itlc_orders", "UPDATE orders SET created_at = now() - interval '15 days'")  # it may have been purged
+    assert world.broken() == {}
+
+
 def test_the_last_version_that_was_not_told(world: World) -> None:
     world.sql(
         "itlc_orders",

@@ -204,11 +204,16 @@ GAPS = """
 UNTOLD_PROGRESS = """
     SELECT 'project:' || p.project_id AS name FROM project_progress p
     LEFT JOIN (
-        SELECT aggregate, max(aggregate_version) AS version FROM outbox
+        SELECT aggregate, min(aggregate_version) AS first, max(aggregate_version) AS version FROM outbox
         WHERE queue = 'projects' AND created_at > now() - interval '14 days' GROUP BY aggregate
     ) told ON told.aggregate = 'project:' || p.project_id
+    LEFT JOIN (
+        SELECT project_id, min(created_at) AS begun_at FROM orders WHERE project_id IS NOT NULL GROUP BY project_id
+    ) o ON o.project_id = p.project_id
     WHERE p.version <> told.version
         OR (told.version IS NULL AND p.version > 0 AND p.updated_at > now() - interval '14 days')
+        -- the first order gives the first version, in one commit: too young to have been purged
+        OR (told.first > 1 AND o.begun_at > now() - interval '14 days')
     ORDER BY p.project_id
 """
 # What was said, as `itlc.stores.inbox` makes the fingerprint of it: behind the 16 bytes of an id stand 32 of a hash.
@@ -237,7 +242,8 @@ SAID_ELSEWHERE = """
 
 
 def check_versions(stores: Snapshots, tally: Tally) -> None:
-    """Look for versions of an aggregate that were left out or given twice, and for the last one that was not told."""
+    """Look for versions of an aggregate that were left out or given twice, and for the first or the last one that was
+    not told."""
     for database in postgres.DATABASES:
         snapshot = stores.of(database)
         tally.look(snapshot.number(COUNT_VERSIONED))

@@ -88,7 +88,7 @@ INVARIANTS = (
     ),
     Invariant(
         "versions_have_no_gaps",
-        "The versions of each thing that events tell of follow one another without a gap, up to the present one.",
+        "The versions of each thing that events tell of have no gap, from the first to the present one.",
         messages.check_versions,
     ),
     Invariant(
