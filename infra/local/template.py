@@ -14,6 +14,7 @@ from infra.local.reach import EVERY_QUEUE, ROOT, STORES
 
 TEMPLATE = ROOT / "template.yaml"
 DEFAULT_RATE = "rate(1 hour)"
+DEFAULT_BATCH = 10
 # A role takes ten managed policies; SAM attaches those for logs, traces and the network itself.
 MOST_POLICIES = 7
 _EVERY_STORE = frozenset().union(*STORES.values())
@@ -81,7 +82,9 @@ def policies(operation: Found) -> list[str]:
     return needed
 
 
-def entry(operation: Found, *, rate: str = DEFAULT_RATE, extra: tuple[str, ...] = ()) -> str:
+def entry(
+    operation: Found, *, rate: str = DEFAULT_RATE, batch: int = DEFAULT_BATCH, extra: tuple[str, ...] = ()
+) -> str:
     """The lines of `template.yaml` for an operation; `extra` lines (a larger memory, say) go behind the handler."""
     app, domain = operation.app, operation.domain
     lines = [
@@ -102,7 +105,7 @@ def entry(operation: Found, *, rate: str = DEFAULT_RATE, extra: tuple[str, ...] 
             where = f"RestApiId: !Ref Api, Path: {_quoted(route.path)}, Method: {route.method.lower()}{public}"
             lines += ["      Events:", f"        Call: {{Type: Api, Properties: {{{where}}}}}"]
         case "queue" if app.queue:
-            source = f"Queue: !GetAtt {logical_id(app.queue)}Queue.Arn, BatchSize: 10"
+            source = f"Queue: !GetAtt {logical_id(app.queue)}Queue.Arn, BatchSize: {batch}"
             answers = "FunctionResponseTypes: [ReportBatchItemFailures]"
             lines += ["      Events:", "        Messages:", "          Type: SQS"]
             lines.append(f"          Properties: {{{source}, {answers}}}")
@@ -175,18 +178,20 @@ def differences(template: dict[str, Any], operations: list[Found]) -> list[str]:
         if have is None:
             wrong.append(f"template.yaml lacks {name}; paste into its domain's place:\n\n{entry(operation)}\n")
             continue
-        rate, extra = _own_choices(have["Properties"])
-        lines = entry(operation, rate=rate, extra=extra)
+        rate, batch, extra = _own_choices(have["Properties"])
+        lines = entry(operation, rate=rate, batch=batch, extra=extra)
         wanted = yaml.load(lines, Loader=_Loader)  # noqa: S506 # nosec B506 - a SafeLoader
         if {name: have} != wanted:
             wrong.append(f"template.yaml: {name} is not as its operation says; it should read:\n\n{lines}\n")
     return wrong
 
 
-def _own_choices(properties: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """What only the template says of a function: a schedule's rate, memory, time limit, concurrency."""
-    rate = DEFAULT_RATE
+def _own_choices(properties: dict[str, Any]) -> tuple[str, int, tuple[str, ...]]:
+    """What only the template says of a function: a schedule's rate, how many messages it gets at once, memory, time
+    limit, concurrency."""
+    rate, batch = DEFAULT_RATE, DEFAULT_BATCH
     for event in properties.get("Events", {}).values():
         rate = event.get("Properties", {}).get("Schedule", rate)
+        batch = event.get("Properties", {}).get("BatchSize", batch)
     own = ("MemorySize", "Timeout", "ReservedConcurrentExecutions")
-    return rate, tuple(f"{name}: {properties[name]}" for name in own if name in properties)
+    return rate, batch, tuple(f"{name}: {properties[name]}" for name in own if name in properties)

@@ -99,6 +99,12 @@ def test_each_queue_has_a_consumer_a_dead_letter_queue_and_time_enough(
     assert consumers.keys() <= set(QUEUES)
 
 
+def test_a_person_is_erased_in_all_the_time_of_a_function(read: dict[str, Any]) -> None:
+    """A batch has its function's time once, and what is left of it then is tried again from the beginning."""
+    (source,) = template.functions(read)["EraseUser"]["Properties"]["Events"].values()
+    assert source["Properties"]["BatchSize"] == 1
+
+
 def test_each_queue_is_watched() -> None:
     for name in ("alarms", "dashboard"):
         watched = template.load(ROOT / "infra" / "aws" / f"{name}.yaml")
