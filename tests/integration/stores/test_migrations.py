@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from itlc.stores import postgres
+from itlc.stores import mongo, postgres
 from itlc.stores.postgres import DATABASES, Database
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
@@ -117,6 +117,13 @@ def test_the_collections_have_their_indexes(all_stores: Stores) -> None:
         assert {"idempotency_key", "outbox_waiting"} < set(indexes), collection
         unique = {name for name, index in indexes.items() if index.get("unique")}
         assert unique == {"idempotency_key"} | ({"of_order"} if collection == "ratings" else set()), collection
+
+
+def test_the_keys_of_a_caller_are_found_by_an_index_in_every_collection_that_has_any(all_stores: Stores) -> None:
+    for store in mongo.STORES:
+        indexes = all_stores.mongo["itlc_pbfr"][store.collection].index_information()
+        assert indexes["of_caller"]["key"] == [("idempotency.caller", 1)], store.collection
+        assert indexes["of_caller"]["sparse"], store.collection
 
 
 def test_the_graph_has_its_constraints(all_stores: Stores) -> None:

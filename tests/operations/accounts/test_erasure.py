@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from itlc import settings as settings_module
+from itlc.accounts import erasure
 from itlc.errors import StoreAway
 from itlc.stores import postgres
 from itlc.stores.postgres import DATABASES
@@ -174,6 +175,21 @@ def test_nothing_of_the_person_is_left_in_any_store(stores: Stores) -> None:
     assert stores.graph("MATCH (e:SentEvent) WHERE $id IN e.user_ids RETURN e", id=life.ada.user_id) == []
     assert stores.documents("bookkeeping", {"idempotency.caller": f"user:{life.ada.user_id}"}) == []
     ledger_holds(stores)
+
+
+def test_however_much_there_is_of_a_person_it_all_goes_a_batch_at_a_time(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "BATCH", 1)
+    life = full_life()
+    assert life.ada.call("write_faq", {"question": "Another?", "answer": "Yes."}, key="another").status == 201
+    told = {"user_ids": life.ada.user_id}
+    stores.mongo["itlc_pbfr"]["sent_events"].insert_many([{"_id": f"notice {n}", **told, "event": NAME} for n in "ab"])
+    leave(life.ada)
+    assert places_with(stores, *TRACES) == []
+    assert stores.documents("sent_events", told) == []
+    for collection in ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping"):
+        assert stores.documents(collection, {"idempotency.caller": f"user:{life.ada.user_id}"}) == [], collection
 
 
 def delayed() -> int:

@@ -32,7 +32,7 @@ from itlc.settings import settings
 from itlc.stores import keys, mongo, neo4j, outbox, postgres
 from itlc.wallet import personal_data as wallet
 
-BATCH = 5_000
+BATCH = 1_000
 LAST_TIME = "erase_again"
 """The type of the event that has it all done once more, for the last time."""
 TOKENS_RUN_OUT = timedelta(minutes=1)
@@ -122,13 +122,13 @@ def _parts(user_id: int, person: accounts.Person) -> dict[str, Callable[[], obje
         "neo4j.sent": lambda: _in_batches(
             lambda: neo4j.graph.write(lambda db: neo4j.forget_notices(db, user_id, person.emails, BATCH))
         ),
-        "sent_events": lambda: mongo.forget_notices(user_id, person.emails),
+        "sent_events": lambda: _in_batches(lambda: mongo.forget_notices(user_id, person.emails, BATCH)),
     }
     for database in postgres.DATABASES:
         parts[f"{database.name}.keys"] = partial(database.write, partial(keys.forget, caller=caller))
         parts[f"{database.name}.outbox"] = partial(_forget_notices, database, user_id)
     for store in mongo.STORES:
-        parts[f"{store.collection}.keys"] = partial(_forget_mongo_keys, store, caller)
+        parts[f"{store.collection}.keys"] = partial(_in_batches, partial(_forget_mongo_keys, store, caller))
     return parts
 
 
@@ -138,9 +138,9 @@ def _erase_from_plans(user_id: int, person: accounts.Person) -> None:
     plans.erase(order_ids, person.names, person.emails)
 
 
-def _forget_mongo_keys(store: mongo.DocumentStore, caller: str) -> None:
+def _forget_mongo_keys(store: mongo.DocumentStore, caller: str) -> int:
     with store.read() as documents:
-        mongo.forget_keys(documents, caller)
+        return mongo.forget_keys(documents, caller, BATCH)
 
 
 def _forget_notices(database: postgres.Database, user_id: int) -> None:

@@ -399,9 +399,14 @@ def _take_off_key(documents: "Collection[Document]", found: Document) -> None:
     documents.update_one(spent, {"$unset": {"idempotency": ""}})
 
 
-def forget_keys(documents: "Collection[Document]", caller: str) -> None:
-    """Take all keys of a caller (`user:12`), with the answers kept under them, off the documents of one collection."""
-    documents.update_many({"idempotency.caller": caller}, {"$unset": {"idempotency": ""}})
+def forget_keys(documents: "Collection[Document]", caller: str, limit: int) -> int:
+    """Take up to `limit` keys of a caller (`user:12`), with the answers kept under them, off the documents of one
+    collection; returns how many. Call it until there are none."""
+    theirs = {"idempotency.caller": caller}
+    ids = [document["_id"] for document in documents.find(theirs, {"_id": 1}, limit=limit)]
+    if ids:
+        documents.update_many({"_id": {"$in": ids}, **theirs}, {"$unset": {"idempotency": ""}})
+    return len(ids)
 
 
 def purge_keys(documents: "Collection[Document]", limit: int) -> int:
@@ -492,11 +497,13 @@ def sent_among(ids: "AnyCollection[str]") -> list[tuple[str, str]]:
         return [(found["_id"], found["event"]) for found in sent.find({"_id": {"$in": list(ids)}}, {"event": 1})]
 
 
-def forget_notices(user_id: int, emails: "AnyCollection[str]") -> None:
-    """Remove the sent events that told a user, or one of these addresses, something. Raises StoreAway."""
+def forget_notices(user_id: int, emails: "AnyCollection[str]", limit: int) -> int:
+    """Remove up to `limit` of the sent events that told a user, or one of these addresses, something; returns how many.
+    Call it until there are none. Raises StoreAway."""
     with sent_events.read() as sent:
         told = [{"user_ids": user_id}, {"emails": {"$in": [email.lower() for email in emails]}}]
-        sent.delete_many({"$or": told})
+        ids = [document["_id"] for document in sent.find({"$or": told}, {"_id": 1}, limit=limit)]
+        return sent.delete_many({"_id": {"$in": ids}}).deleted_count if ids else 0
 
 
 def purge_sent(older_than: timedelta, limit: int) -> int:
