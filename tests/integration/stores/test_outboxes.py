@@ -83,3 +83,46 @@ def test_an_event_in_a_document_waits_by_the_clock_of_the_server(monkeypatch: py
     monkeypatch.setattr(mongo, "_clock_behind", lambda: timedelta(minutes=10))
     (one,) = _waiting(1)
     assert mongo.outbox_entry(one)["created_at"] > datetime.now(UTC) + timedelta(minutes=9)
+
+
+def told(stores: Stores, database: str, user_id: int, count: int, *, published: bool = True) -> None:
+    """As many notices, which tell that user and another one."""
+    stores.rows(
+        database,
+        "INSERT INTO outbox (id, queue, type, aggregate, payload, published_at) SELECT gen_random_uuid(), "
+        "'notifications', 'notice', 'order:1', jsonb_build_object('user_ids', jsonb_build_array(CAST(:id AS int), n)), "
+        "CASE WHEN :published THEN now() END FROM generate_series(1001, 1000 + :count) n",
+        id=user_id,
+        count=count,
+        published=published,
+    )
+
+
+@pytest.mark.parametrize("database", postgres.DATABASES, ids=lambda database: database.name)
+def test_what_somebody_was_told_goes_in_batches_found_by_whom_it_told(
+    stores: Stores, database: postgres.Database
+) -> None:
+    told(stores, database.name, 7, 3)
+    told(stores, database.name, 7, 1, published=False)
+    told(stores, database.name, 8, 5_000)
+    stores.rows(
+        database.name,
+        "INSERT INTO outbox (id, queue, type, aggregate, payload, published_at) "
+        "VALUES (gen_random_uuid(), 'topups', 'credit', 'topup:1', '{\"user_ids\": [7]}', now())",
+    )
+    stores.rows(database.name, "ANALYZE outbox")
+
+    def uses() -> int:
+        """How often the index was used, as far as the server has counted it yet."""
+        asked = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'outbox_notices'"
+        return int(stores.rows(database.name, asked)[0]["idx_scan"])
+
+    before = uses()
+    assert [database.write(lambda db: outbox.forget_notices(db, 7, 2)) for _ in range(3)] == [2, 1, 0]
+    left = "SELECT queue, published_at IS NULL AS waits FROM outbox WHERE payload -> 'user_ids' -> 0 = '7' ORDER BY 1"
+    assert stores.rows(database.name, left) == [
+        {"queue": "notifications", "waits": True},
+        {"queue": "topups", "waits": False},
+    ]
+    assert stores.rows(database.name, "SELECT count(*) AS rows FROM outbox") == [{"rows": 5_002}]
+    eventually(lambda: uses() >= before + 3, "each batch was found by the index", within=10)

@@ -145,9 +145,7 @@ def _forget_mongo_keys(store: mongo.DocumentStore, caller: str) -> int:
 
 def _forget_notices(database: postgres.Database, user_id: int) -> None:
     """What they were told waits for a while in the outboxes that told it, and may quote what a service was called."""
-    after = database.write(lambda db: outbox.forget_notices(db, user_id, None, BATCH))
-    while after is not None:
-        after = database.write(partial(outbox.forget_notices, user_id=user_id, after=after, limit=BATCH))
+    _in_batches(lambda: database.write(lambda db: outbox.forget_notices(db, user_id, BATCH)))
 
 
 def _in_batches(one: Callable[[], int]) -> None:

@@ -24,6 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 TIMESTAMP = DateTime(timezone=True)
+NOTICES = "notifications"
+"""The queue of what people are told."""
 
 
 def created_at() -> Column[object]:
@@ -50,6 +52,13 @@ def outbox(metadata: MetaData) -> Table:
     )
     Index("outbox_waiting", table.c.claimed_until, postgresql_where=table.c.published_at.is_(None))
     Index("outbox_published", table.c.published_at, postgresql_where=table.c.published_at.is_not(None))
+    Index(
+        "outbox_notices",
+        table.c.payload,
+        postgresql_using="gin",
+        postgresql_ops={"payload": "jsonb_path_ops"},
+        postgresql_where=table.c.queue == NOTICES,
+    )
     return table
 
 

@@ -2,13 +2,14 @@
 
 import uuid
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from itlc.events import CLAIM, Event
+from itlc.stores.bookkeeping import NOTICES
 
 
 def emit(handle: Connection, event: Event) -> None:
@@ -76,24 +77,13 @@ def as_event(row: Row[Any]) -> Event:
     )
 
 
-def forget_notices(
-    handle: Connection, user_id: int, after: tuple[datetime, uuid.UUID] | None, limit: int
-) -> tuple[datetime, uuid.UUID] | None:
-    """Of the next `limit` sent events after that one (by when they were sent, then by id), remove those that told a
-    user something; returns the last that was looked at, None when there was none."""
+def forget_notices(handle: Connection, user_id: int, limit: int) -> int:
+    """Remove up to `limit` of the sent events that told a user something; returns how many. Call it until there are
+    none."""
     table = handle.info["database"].outbox
-    place = (table.c.published_at, table.c.id)
-    sent = select(*place).where(table.c.published_at.is_not(None))
-    if after is not None:
-        sent = sent.where(tuple_(*place) > tuple_(*after))
-    looked_at = handle.execute(sent.order_by(*place).limit(limit)).all()
-    if not looked_at:
-        return None
-    first, last = looked_at[0], looked_at[-1]
-    theirs = table.c.payload.contains({"user_ids": [user_id]})
-    these = (table.c.published_at.between(first.published_at, last.published_at), table.c.queue == "notifications")
-    handle.execute(delete(table).where(*these, theirs))
-    return last.published_at, last.id
+    theirs = (table.c.queue == NOTICES, table.c.payload.contains({"user_ids": [user_id]}))
+    sent = select(table.c.id).where(*theirs, table.c.published_at.is_not(None)).limit(limit)
+    return handle.execute(delete(table).where(table.c.id.in_(sent))).rowcount
 
 
 def purge(handle: Connection, older_than: timedelta, limit: int) -> int:
