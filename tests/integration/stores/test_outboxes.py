@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from itlc import events
@@ -126,3 +128,41 @@ def test_what_somebody_was_told_goes_in_batches_found_by_whom_it_told(
     ]
     assert stores.rows(database.name, "SELECT count(*) AS rows FROM outbox") == [{"rows": 5_002}]
     eventually(lambda: uses() >= before + 3, "each batch was found by the index", within=10)
+
+
+def test_what_somebody_was_told_by_the_graph_goes_a_page_at_a_time(stores: Stores) -> None:
+    told: dict[str, dict[str, list[Any]]] = {
+        "a": {"user_ids": [7, 9], "emails": []},
+        "b": {"user_ids": [9], "emails": ["ada@example.org"]},
+        "c": {"user_ids": [9], "emails": ["bob@example.org"]},
+        "d": {"user_ids": [7], "emails": []},
+    }
+    for moment in ("2026-11-23T20:36:10Z", "2026-11-23T20:36:11Z"):  # several are sent at the same moment
+        for name, whom in told.items():
+            stores.graph(
+                "CREATE (:SentEvent {id: $id, published_at: datetime($at), user_ids: $user_ids, emails: $emails})",
+                id=f"{name} {moment}",
+                at=moment,
+                **whom,
+            )
+    pages = []
+    place: neo4j.Place | None = neo4j.BEFORE_ALL
+    while place is not None:
+        forget = partial(neo4j.forget_notices, user_id=7, emails=["Ada@Example.org"], after=place, limit=3)
+        place = neo4j.graph.write(forget)
+        pages.append(place and place[1][0])
+    assert pages == ["c", "b", "d", None]
+    assert {row["id"][0] for row in stores.graph("MATCH (e:SentEvent) RETURN e.id AS id")} == {"c"}
+
+
+def test_a_page_of_what_the_graph_has_sent_is_walked_along_an_index(all_stores: Stores) -> None:
+    at, id = neo4j.BEFORE_ALL
+    with all_stores.neo4j.session() as session:
+        asked = {"user_id": 7, "emails": [], "at": at, "id": id, "limit": 3}
+        plan = session.run(f"EXPLAIN {neo4j.FORGET_NOTICES_OF_PAGE}", asked).consume().plan
+
+    def operators(part: Any) -> set[str]:
+        return {part["operatorType"].partition("@")[0]}.union(*map(operators, part.get("children", [])))
+
+    assert "NodeIndexSeekByRange" in operators(plan), operators(plan)
+    assert "PartialTop" in operators(plan), "the index gives the order, too"

@@ -180,7 +180,8 @@ def test_nothing_of_the_person_is_left_in_any_store(stores: Stores) -> None:
 def test_however_much_there_is_of_a_person_it_all_goes_a_batch_at_a_time(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erasure, "BATCH", 1)
+    for batch in ("BATCH", "PAGE"):
+        monkeypatch.setattr(erasure, batch, 1)
     life = full_life()
     assert life.ada.call("write_faq", {"question": "Another?", "answer": "Yes."}, key="another").status == 201
     told = {"user_ids": life.ada.user_id}

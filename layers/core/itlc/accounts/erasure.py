@@ -9,7 +9,7 @@ and addresses they are found; no message and no outbox does.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 
@@ -33,6 +33,9 @@ from itlc.stores import keys, mongo, neo4j, outbox, postgres
 from itlc.wallet import personal_data as wallet
 
 BATCH = 1_000
+"""How much is removed at once."""
+PAGE = 5_000
+"""How much is looked at at once."""
 LAST_TIME = "erase_again"
 """The type of the event that has it all done once more, for the last time."""
 TOKENS_RUN_OUT = timedelta(minutes=1)
@@ -119,9 +122,7 @@ def _parts(user_id: int, person: accounts.Person) -> dict[str, Callable[[], obje
         "ratings": lambda: mongo.ratings.write(lambda db: feedback.erase_from_ratings(db, user_id)),
         "neo4j": lambda: _erase_from_plans(user_id, person),
         "neo4j.keys": lambda: neo4j.graph.write(lambda db: neo4j.forget_keys(db, caller)),
-        "neo4j.sent": lambda: _in_batches(
-            lambda: neo4j.graph.write(lambda db: neo4j.forget_notices(db, user_id, person.emails, BATCH))
-        ),
+        "neo4j.sent": lambda: _forget_notices_of_graph(user_id, person.emails),
         "sent_events": lambda: _in_batches(lambda: mongo.forget_notices(user_id, person.emails, BATCH)),
     }
     for database in postgres.DATABASES:
@@ -146,6 +147,18 @@ def _forget_mongo_keys(store: mongo.DocumentStore, caller: str) -> int:
 def _forget_notices(database: postgres.Database, user_id: int) -> None:
     """What they were told waits for a while in the outboxes that told it, and may quote what a service was called."""
     _in_batches(lambda: database.write(lambda db: outbox.forget_notices(db, user_id, BATCH)))
+
+
+def _forget_notices_of_graph(user_id: int, emails: Collection[str]) -> None:
+    """The same of the graph, where no index knows whom an event told: all that was sent is looked at, a page at a
+    time."""
+
+    def forget(after: neo4j.Place) -> neo4j.Place | None:
+        return neo4j.graph.write(lambda db: neo4j.forget_notices(db, user_id, emails, after, PAGE))
+
+    after = forget(neo4j.BEFORE_ALL)
+    while after is not None:
+        after = forget(after)
 
 
 def _in_batches(one: Callable[[], int]) -> None:

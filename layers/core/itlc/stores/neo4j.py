@@ -312,16 +312,34 @@ def sent_among(transaction: GraphTransaction, ids: Collection[str]) -> list[tupl
     return [(record["id"], record["event"]) for record in records]
 
 
-def forget_notices(transaction: GraphTransaction, user_id: int, emails: Collection[str], limit: int) -> int:
-    """Remove up to `limit` sent events that told a user, or one of these addresses, something; returns how many."""
-    gone = transaction.one(
-        "MATCH (e:SentEvent) WHERE $user_id IN e.user_ids OR any(email IN e.emails WHERE email IN $emails) "
-        "WITH e LIMIT $limit DELETE e RETURN count(*) AS gone",
+Place = tuple[str, str]
+"""Where an event that was sent stands among the others: when it was sent, as Neo4j writes it (the driver's own times
+come back in another zone, and so are later or earlier than themselves), and its id."""
+BEFORE_ALL: Place = ("1970-01-01T00:00:00Z", "")
+FORGET_NOTICES_OF_PAGE = (
+    "WITH datetime($at) AS at MATCH (e:SentEvent) "
+    "WHERE e.published_at >= at AND (e.published_at > at OR e.id > $id) "
+    "WITH e ORDER BY e.published_at, e.id LIMIT $limit WITH collect(e) AS page "
+    "WITH page, toString(page[-1].published_at) AS at, page[-1].id AS id "
+    "FOREACH (e IN [e IN page WHERE $user_id IN e.user_ids OR any(email IN e.emails WHERE email IN $emails)] "
+    "| DELETE e) RETURN at, id"
+)
+
+
+def forget_notices(
+    transaction: GraphTransaction, user_id: int, emails: Collection[str], after: Place, limit: int
+) -> Place | None:
+    """Of the next `limit` sent events after that one (BEFORE_ALL for the first), remove those that told a user, or one
+    of these addresses, something; returns the last that was looked at, None when there was none."""
+    looked_at = transaction.one(
+        FORGET_NOTICES_OF_PAGE,
         user_id=user_id,
         emails=[email.lower() for email in emails],
+        at=after[0],
+        id=after[1],
         limit=limit,
     )
-    return int(gone["gone"]) if gone else 0
+    return None if looked_at is None or looked_at["id"] is None else (looked_at["at"], looked_at["id"])
 
 
 def purge_sent(transaction: GraphTransaction, older_than: timedelta, limit: int) -> int:
