@@ -26,6 +26,8 @@ SQS_BATCH, SQS_BATCH_BYTES = 10, 256 * 1024
 PUT_OFF = timedelta(minutes=1)
 LONGEST_DELAY = timedelta(minutes=15)
 """The longest that SQS keeps a message back."""
+SENT_AT_ONCE = 100
+"""How many of a commit's events are sent right after it: whoever committed waits for them. The relay sends the rest."""
 AGGREGATE = re.compile(r"[\x20-\x7e]{1,128}")
 REQUEST_ID = re.compile(r"[\x20-\x7e]{1,64}")
 MAX_VERSION = 2**63 - 1
@@ -238,10 +240,11 @@ def bury(queue: str, body: str, reason: str) -> None:
 
 
 def send_now(events: Sequence[Event], published: Callable[[set[str]], None]) -> None:
-    """Send what a commit just emitted, and tell its store through `published`. A failure here loses nothing: the
-    relay sends what is left when its claim has run out; so it is logged and not raised."""
+    """Send what a commit just emitted, the first SENT_AT_ONCE of it, and tell its store through `published`. A failure
+    here loses nothing: the relay sends what is left when its claim has run out; so it is logged and not raised."""
     if not events:
         return
+    events = events[:SENT_AT_ONCE]
     try:
         if sent := send(events):
             published(sent)

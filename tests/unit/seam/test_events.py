@@ -160,3 +160,12 @@ def test_what_was_taken_before_sqs_went_away_is_known(become: Callable[[Sqs], Sq
     taken, lost, never = (some(queue, 1) for queue in ("notifications", "payments", "topups"))
     assert events.send([*taken, *lost, *never]) == {taken[0].id}
     assert len(going.batches) == 2
+
+
+def test_after_a_commit_the_first_hundred_are_sent_and_the_relay_sends_the_rest(become: Callable[[Sqs], Sqs]) -> None:
+    batches = become(Sqs()).batches
+    emitted = some("topups", events.SENT_AT_ONCE + 20)
+    published: list[set[str]] = []
+    events.send_now(emitted, published.append)
+    assert published == [{one.id for one in emitted[:100]}]
+    assert sum(map(len, batches)) == 100
