@@ -3,6 +3,8 @@
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from itlc.accounts import erasure
 from itlc.errors import StoreAway
 from itlc.stores import postgres
 from itlc.stores.postgres import DATABASES
+from sqlalchemy import event as on
 
 from tests.support.calling import As, deliver, nobody
 from tests.support.leaving import (
@@ -262,6 +265,62 @@ def test_open_bids_end_completed_orders_are_waived_and_others_are_told(stores: S
     assert len([m for m in grace_told if "was withdrawn: the other side has left" in m]) == 1
     audited = one(stores, "itlc_orders", "SELECT * FROM audit WHERE action = 'erase_me'")
     assert (audited["object"], audited["before"]) == (f"order:{life.waived_id}", {"status": "completed"})
+
+
+def test_however_many_orders_are_waived_leaving_takes_few_statements_and_sends_few_messages(stores: Stores) -> None:
+    ada, bob = holder("Ada"), holder("Bob")
+    many = {"ada": ada.user_id, "bob": bob.user_id, "rows": 450}
+    stores.rows(
+        "itlc_orders",
+        "INSERT INTO orders (user_id, service_id, amount, status, project_id, bid_id, provider_id, provider_user_id) "
+        "SELECT :bob, 1, 10, 'completed', lpad(to_hex(n), 24, '0'), n, 1, :ada FROM generate_series(1, :rows) n",
+        **many,
+    )
+    stores.rows(
+        "itlc_orders",
+        "INSERT INTO project_progress (project_id, owner_id, status, version) "
+        "SELECT project_id, user_id, 'completed', bid_id FROM orders",
+    )
+    with statements(postgres.orders) as asked:
+        assert ada.call("erase_me").status == 202
+    assert len(asked) < 40
+    assert stores.rows(
+        "itlc_orders",
+        "SELECT count(*) AS rows, count(*) FILTER (WHERE status = 'cancelled' AND cancelled_by = :ada "
+        "AND cancelled_at IS NOT NULL AND updated_at >= cancelled_at) AS waived FROM orders",
+        ada=ada.user_id,
+    ) == [{"rows": 450, "waived": 450}]
+    told = "Order {id} was cancelled: its provider has left, and nothing is to be paid."
+    notices = stores.rows("itlc_orders", "SELECT aggregate, payload FROM outbox WHERE queue = 'notifications'")
+    assert {row["aggregate"]: row["payload"]["message"] for row in notices} == {
+        f"order:{id}": told.format(id=id) for id in range(1, 451)
+    }
+    assert all(row["payload"]["user_ids"] == [bob.user_id] for row in notices)
+    progress = stores.rows("itlc_orders", "SELECT * FROM outbox WHERE queue = 'projects'")
+    assert {row["aggregate"]: (row["payload"]["status"], row["aggregate_version"]) for row in progress} == {
+        f"project:{id:024x}": ("open", id + 1) for id in range(1, 451)
+    }
+    audited = stores.rows("itlc_orders", "SELECT object, before, after FROM audit WHERE action = 'erase_me'")
+    assert {row["object"] for row in audited} == {f"order:{id}" for id in range(1, 451)}
+    assert all((a["before"], a["after"]) == ({"status": "completed"}, {"status": "cancelled"}) for a in audited)
+    assert len(receive_all("erasures")) == 1, "it is sent first, whatever waits for the relay"
+    sent = "SELECT count(*) AS rows FROM outbox WHERE published_at IS NOT NULL"
+    assert stores.rows("itlc_orders", sent) == [{"rows": 100}]
+
+
+@contextmanager
+def statements(database: postgres.Database) -> Iterator[list[str]]:
+    """What is asked of a database meanwhile."""
+    asked: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        asked.append(statement)
+
+    on.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        on.remove(database.engine, "before_cursor_execute", note)
 
 
 def test_others_keep_what_is_theirs(stores: Stores) -> None:

@@ -4,14 +4,19 @@ Rows are locked `FOR NO KEY UPDATE`: a bid before its order, orders in the order
 last. Whoever locks in that order never waits in a circle.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Connection,
+    Integer,
     Row,
+    String,
+    any_,
+    cast,
     delete,
     exists,
     func,
@@ -66,6 +71,12 @@ def change_order(db: Connection, order_id: int, **changes: Any) -> Row[Any]:
     transaction may have begun before an earlier change."""
     change = update(orders).where(orders.c.id == order_id).values(**changes, updated_at=func.clock_timestamp())
     return db.execute(change.returning(orders)).one()
+
+
+def change_orders(db: Connection, order_ids: Sequence[int], **changes: Any) -> None:
+    """Change each of these orders, which are locked, in the same way; see `change_order`."""
+    these = update(orders).where(orders.c.id == any_(cast(list(order_ids), ARRAY(Integer))))
+    db.execute(these.values(**changes, updated_at=func.clock_timestamp()))
 
 
 def orders_of_user(db: Connection, user_id: int, query: OrderQuery) -> Found[Row[Any]]:
@@ -132,28 +143,43 @@ def checkins_since(db: Connection, order_id: int, since: datetime | None, *, lim
 def progress_for_change(db: Connection, project_id: str) -> Row[Any] | None:
     """How the project stood, locked until the transaction ends; one new to us is `open`, version 0. None when it has
     no orders. Its owner is the customer of its orders."""
-    first = select(orders.c.project_id, orders.c.user_id, literal("open"), literal(0))
-    first = first.where(orders.c.project_id == project_id).limit(1)
+    return next(iter(all_progress_for_change(db, [project_id])), None)
+
+
+def all_progress_for_change(db: Connection, project_ids: Sequence[str]) -> Sequence[Row[Any]]:
+    """The same of many projects, which are locked in the order of their ids; none of those without orders."""
+    theirs = orders.c.project_id == _any(project_ids)
+    first = select(orders.c.project_id, func.min(orders.c.user_id), literal("open"), literal(0)).where(theirs)
+    first = first.group_by(orders.c.project_id).order_by(orders.c.project_id)
     names = ["project_id", "owner_id", "status", "version"]
     db.execute(upsert(project_progress).from_select(names, first).on_conflict_do_nothing())
-    locked = select(project_progress).where(project_progress.c.project_id == project_id)
-    return db.execute(locked.with_for_update(key_share=True)).one_or_none()
+    locked = select(project_progress).where(project_progress.c.project_id == _any(project_ids))
+    return db.execute(locked.order_by(project_progress.c.project_id).with_for_update(key_share=True)).all()
 
 
-def statuses_of_project(db: Connection, project_id: str) -> list[Status]:
-    """Which states the project's orders are in, each once."""
-    statuses = select(orders.c.status).where(orders.c.project_id == project_id).distinct()
-    return list(db.execute(statuses).scalars())
+def statuses_of_projects(db: Connection, project_ids: Sequence[str]) -> dict[str, list[Status]]:
+    """Which states the orders of these projects are in, each once."""
+    theirs = select(orders.c.project_id, func.array_agg(orders.c.status.distinct()).label("statuses"))
+    theirs = theirs.where(orders.c.project_id == _any(project_ids)).group_by(orders.c.project_id)
+    return {row.project_id: row.statuses for row in db.execute(theirs)}
 
 
-def change_progress(db: Connection, project_id: str, status: str) -> int:
-    """Note the project's new status; returns the new version."""
+def change_all_progress(db: Connection, statuses: Mapping[str, str]) -> dict[str, int]:
+    """Note the new status of each of these projects; returns the new versions."""
+    new = func.unnest(cast(list(statuses), ARRAY(String)), cast(list(statuses.values()), ARRAY(String)))
+    to = new.table_valued("project_id", "status", name="new").render_derived()
     change = (
         update(project_progress)
-        .where(project_progress.c.project_id == project_id)
-        .values(status=status, version=project_progress.c.version + 1, updated_at=func.clock_timestamp())
+        .where(project_progress.c.project_id == to.c.project_id)
+        .values(status=to.c.status, version=project_progress.c.version + 1, updated_at=func.clock_timestamp())
     )
-    return int(db.execute(change.returning(project_progress.c.version)).scalar_one())
+    changed = db.execute(change.returning(project_progress.c.project_id, project_progress.c.version))
+    return {row.project_id: row.version for row in changed}
+
+
+def _any(project_ids: Sequence[str]) -> Any:
+    """One of these, as one parameter, however many they are."""
+    return any_(cast(list(project_ids), ARRAY(String)))
 
 
 # Accounts and projects that close. The first number of a lock tells whose it is, and both from others.

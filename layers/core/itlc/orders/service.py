@@ -3,6 +3,7 @@
 Paying and refunding is the wallet's; it locks the orders here and moves them by the same rules (`orders.model`).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -111,15 +112,26 @@ def refresh_progress(db: Connection, project_id: str | None) -> None:
     The progress row is locked before the orders are counted, so of two transactions at once the later counts what
     the earlier did. A transaction that refreshes several projects does so in the order of their ids.
     """
-    if project_id is None:
+    if project_id is not None:
+        refresh_all_progress(db, {project_id})
+
+
+def refresh_all_progress(db: Connection, project_ids: Collection[str]) -> None:
+    """Count up how each of these projects stands, as `refresh_progress` does, in as many statements for all of them as
+    for one."""
+    before = {row.project_id: row.status for row in repository.all_progress_for_change(db, list(project_ids))}
+    orders = repository.statuses_of_projects(db, list(before))
+    statuses = {project_id: model.project_status(orders.get(project_id, ())) for project_id in before}
+    changed = {project_id: status for project_id, status in statuses.items() if status != before[project_id]}
+    if not changed:
         return
-    before = repository.progress_for_change(db, project_id)
-    status = model.project_status(repository.statuses_of_project(db, project_id))
-    if before is None or status == before.status:
-        return
-    version = repository.change_progress(db, project_id, status)
+    versions = repository.change_all_progress(db, changed)
+    outbox.emit_all(db, [_progress(project_id, changed[project_id], versions[project_id]) for project_id in changed])
+
+
+def _progress(project_id: str, status: str, version: int) -> events.Event:
     payload = {"project_id": project_id, "status": status}
-    outbox.emit(db, events.event("projects", "progress", f"project:{project_id}", payload, version=version))
+    return events.event("projects", "progress", f"project:{project_id}", payload, version=version)
 
 
 @dataclass(frozen=True)
