@@ -30,7 +30,7 @@ from tests.support.leaving import (
 )
 from tests.support.market import open_bid, order_in, service_of
 from tests.support.money import holder, ledger_holds
-from tests.support.people import PASSWORD, bearer, email_of, person
+from tests.support.people import PASSWORD, bearer, email_of, person, signed_in
 from tests.support.queues import dead_letters, drain, receive_all
 from tests.support.racing import at_once
 from tests.support.stack import Stores
@@ -321,6 +321,21 @@ def statements(database: postgres.Database) -> Iterator[list[str]]:
         yield asked
     finally:
         on.remove(database.engine, "before_cursor_execute", note)
+
+
+def test_of_the_answers_to_registrations_only_those_that_anyone_got_are_looked_into(stores: Stores) -> None:
+    body = {"name": "Ada", "email": email_of("Ada"), "password": PASSWORD}
+    assert nobody.call("register_user", body, key="k").status == 201
+    kept = {"caller": "user:4711", "body": "what never was an answer"}
+    stores.rows(
+        "itlc_users",
+        "INSERT INTO idempotency_keys (caller, operation, key, fingerprint, status, body, expires_at) "
+        "VALUES (:caller, 'register_user', 'k', 'f', 201, :body, now() + interval '1 hour')",
+        **kept,
+    )
+    ada = signed_in("Ada")
+    leave(ada)
+    assert stores.rows("itlc_users", "SELECT caller, body FROM idempotency_keys") == [kept]
 
 
 def test_others_keep_what_is_theirs(stores: Stores) -> None:

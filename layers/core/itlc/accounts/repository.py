@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, and_, case, cast, delete, func, insert, 
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from itlc.access import Caller
 from itlc.accounts.tables import erasures, known_addresses, password_resets, refresh_tokens, sessions, users
 
 ALIVE = users.c.erased_at.is_(None)
@@ -206,8 +207,9 @@ def forget_registration(db: Connection, user_id: int) -> None:
     """Remove the answer to the request that registered a user. Its key is one of everybody's, for nobody had signed
     in."""
     keys = db.info["database"].idempotency_keys
-    user = case((and_(keys.c.operation == "register_user", keys.c.status == 201), cast(keys.c.body, JSONB)))
-    db.execute(delete(keys).where(keys.c.operation == "register_user", user["id"].as_integer() == user_id))
+    everybodys = (keys.c.caller == Caller().name, keys.c.operation == "register_user")
+    user = case((and_(*everybodys, keys.c.status == 201), cast(keys.c.body, JSONB)))
+    db.execute(delete(keys).where(*everybodys, user["id"].as_integer() == user_id))
 
 
 def forget_mails(db: Connection, emails: Collection[str]) -> None:
