@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from itlc import settings as settings_module
 from itlc.accounts import erasure
+from itlc.bids import personal_data as bids
 from itlc.errors import StoreAway
+from itlc.orders import personal_data as orders
 from itlc.stores import postgres
 from itlc.stores.postgres import DATABASES
 from sqlalchemy import event as on
@@ -183,14 +186,21 @@ def test_nothing_of_the_person_is_left_in_any_store(stores: Stores) -> None:
 def test_however_much_there_is_of_a_person_it_all_goes_a_batch_at_a_time(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for batch in ("BATCH", "PAGE"):
-        monkeypatch.setattr(erasure, batch, 1)
+    for module, batch in ((erasure, "BATCH"), (erasure, "PAGE"), (bids, "BATCH"), (orders, "BATCH")):
+        monkeypatch.setattr(module, batch, 1)
     life = full_life()
     assert life.ada.call("write_faq", {"question": "Another?", "answer": "Yes."}, key="another").status == 201
     told = {"user_ids": life.ada.user_id}
     stores.mongo["itlc_pbfr"]["sent_events"].insert_many([{"_id": f"notice {n}", **told, "event": NAME} for n in "ab"])
-    leave(life.ada)
+    with taken_out(postgres.orders) as changed:
+        leave(life.ada)
+    assert changed
+    assert max(changed) == 1, "one order, or one bid, in each transaction"
     assert places_with(stores, *TRACES) == []
+    assert stores.rows("itlc_orders", "SELECT * FROM project_progress WHERE owner_id = :id", id=life.ada.user_id) == []
+    for table, whose in (("orders", "user_id"), ("bidding", "bidder_id")):
+        of_projects = f"SELECT id FROM {table} WHERE {whose} = :id AND project_id IS NOT NULL"
+        assert stores.rows("itlc_orders", of_projects, id=life.ada.user_id) == [], table
     assert stores.documents("sent_events", told) == []
     for collection in ("projects", "blogs", "faqs", "ratings", "reviews", "bookkeeping"):
         assert stores.documents(collection, {"idempotency.caller": f"user:{life.ada.user_id}"}) == [], collection
@@ -306,6 +316,23 @@ def test_however_many_orders_are_waived_leaving_takes_few_statements_and_sends_f
     assert len(receive_all("erasures")) == 1, "it is sent first, whatever waits for the relay"
     sent = "SELECT count(*) AS rows FROM outbox WHERE published_at IS NOT NULL"
     assert stores.rows("itlc_orders", sent) == [{"rows": 100}]
+
+
+@contextmanager
+def taken_out(database: postgres.Database) -> Iterator[list[int]]:
+    """How many rows each of the statements changed meanwhile that took somebody out of orders and bids."""
+    changed: list[int] = []
+    texts = re.compile(r"UPDATE (orders|bidding) SET (cancel_reason|message|project_id)=")
+
+    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if texts.match(statement):
+            changed.append(cursor.rowcount)
+
+    on.listen(database.engine, "after_cursor_execute", note)
+    try:
+        yield changed
+    finally:
+        on.remove(database.engine, "after_cursor_execute", note)
 
 
 @contextmanager

@@ -110,8 +110,8 @@ def _parts(user_id: int, person: accounts.Person) -> dict[str, Callable[[], obje
     parts: dict[str, Callable[[], object]] = {
         "itlc_api": lambda: postgres.catalog.write(lambda db: catalog.erase(db, user_id, words)),
         "bids.open": lambda: _in_batches(lambda: write_orders(lambda db: bids.close_open_bids(db, user_id))),
-        "bids": lambda: write_orders(lambda db: bids.erase(db, user_id, words)),
-        "orders": lambda: write_orders(lambda db: orders.erase(db, user_id, words)),
+        "bids": lambda: bids.erase(user_id, words),
+        "orders": lambda: orders.erase(user_id, words),
         "notifications": lambda: _in_batches(lambda: write_orders(lambda db: notifications.erase(db, user_id))),
         "payments": lambda: write_orders(lambda db: wallet.erase(db, user_id)),
         "itlc_tokens": lambda: wallet.fail_pending(user_id),

@@ -1,11 +1,27 @@
 """The bids' queries. A bid is locked before the order that it becomes, bids among each other in the order of their
 ids."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, cast, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Integer,
+    Row,
+    and_,
+    any_,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from itlc.bids.schemas import MyBidQuery
@@ -14,6 +30,8 @@ from itlc.paging import Found, PageQuery, cut
 from itlc.stores.keyset import keyset
 
 NEWEST = (bidding.c.created_at, bidding.c.id)
+Place = tuple[datetime, int]
+"""Where a bid stands among the others: when it was made, and its id."""
 
 
 def add_bid(db: Connection, **fields: Any) -> Row[Any]:
@@ -87,15 +105,43 @@ def open_bids_for_change(db: Connection, user_id: int, limit: int) -> Sequence[R
     return db.execute(chosen.with_for_update(key_share=True)).all()
 
 
-def set_message(db: Connection, bid_id: int, message: str | None) -> None:
-    """Put another message, or none, on a bid. It does not count as a change of the bid."""
-    db.execute(update(bidding).where(bidding.c.id == bid_id).values(message=message))
+def some_of_party(
+    db: Connection, user_id: int, *, as_provider: bool, after: Place | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Where the next `limit` of the bids that the user made, or got `as_provider`, stand after that place
+    (`created_at`, `id`): a walk along one index."""
+    theirs = bidding.c.provider_user_id if as_provider else bidding.c.bidder_id
+    places = select(*NEWEST).where(theirs == user_id)
+    if after is not None:
+        places = places.where(tuple_(*NEWEST) > tuple_(*after))
+    rows: Sequence[Any] = db.execute(places.order_by(*NEWEST).limit(limit)).all()
+    return rows
 
 
-def leave_projects(db: Connection, user_id: int) -> None:
-    """Take a bidder's bids out of their projects."""
-    theirs = (bidding.c.bidder_id == user_id, bidding.c.project_id.is_not(None))
-    db.execute(update(bidding).where(*theirs).values(project_id=None))
+def bids_for_change(db: Connection, bid_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """These bids, locked until the transaction ends, by id."""
+    chosen = select(bidding).where(bidding.c.id == _any(bid_ids)).order_by(bidding.c.id)
+    return db.execute(chosen.with_for_update(key_share=True)).all()
+
+
+def set_messages(db: Connection, messages: Mapping[int, str | None]) -> None:
+    """Put other messages, or none, on bids, by their ids. It does not count as a change of the bids."""
+    if not messages:
+        return
+    by_id = {str(id): message for id, message in messages.items()}
+    new = func.jsonb_each_text(cast(by_id, JSONB)).table_valued("key", "value", name="new").render_derived()
+    db.execute(update(bidding).where(bidding.c.id == cast(new.c.key, Integer)).values(message=new.c.value))
+
+
+def leave_projects(db: Connection, bid_ids: Sequence[int]) -> None:
+    """Take these bids out of their projects."""
+    inside = (bidding.c.id == _any(bid_ids), bidding.c.project_id.is_not(None))
+    db.execute(update(bidding).where(*inside).values(project_id=None))
+
+
+def _any(bid_ids: Sequence[int]) -> Any:
+    """One of these, as one parameter, however many they are."""
+    return any_(cast(list(bid_ids), ARRAY(Integer)))
 
 
 def forget_answers_about(db: Connection, bidder_id: int) -> None:

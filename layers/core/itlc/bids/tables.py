@@ -28,6 +28,7 @@ bidding = Table(
     CheckConstraint("(order_id IS NOT NULL) = (status = 'won')", name="bidding_won_has_order"),
     Index("bidding_of_service", "service_id", "created_at", "id"),
     Index("bidding_of_bidder", "bidder_id", "created_at", "id"),
+    Index("bidding_of_seller", "provider_user_id", "created_at", "id"),
 )
 Index("bidding_open", bidding.c.created_at, postgresql_where=bidding.c.status == "open")
 Index("bidding_open_of_service", bidding.c.service_id, postgresql_where=bidding.c.status == "open")

@@ -28,6 +28,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from itlc.orders.model import Status
@@ -37,6 +38,8 @@ from itlc.paging import Found, PageQuery, cut
 from itlc.stores.keyset import keyset
 
 NEWEST = (orders.c.created_at, orders.c.id)
+Place = tuple[datetime, int]
+"""Where an order stands among the others: when it was made, and its id."""
 
 
 def add_order(db: Connection, **fields: Any) -> Row[Any]:
@@ -75,7 +78,7 @@ def change_order(db: Connection, order_id: int, **changes: Any) -> Row[Any]:
 
 def change_orders(db: Connection, order_ids: Sequence[int], **changes: Any) -> None:
     """Change each of these orders, which are locked, in the same way; see `change_order`."""
-    these = update(orders).where(orders.c.id == any_(cast(list(order_ids), ARRAY(Integer))))
+    these = update(orders).where(orders.c.id == _any_id(order_ids))
     db.execute(these.values(**changes, updated_at=func.clock_timestamp()))
 
 
@@ -182,6 +185,11 @@ def _any(project_ids: Sequence[str]) -> Any:
     return any_(cast(list(project_ids), ARRAY(String)))
 
 
+def _any_id(order_ids: Sequence[int]) -> Any:
+    """The same of ids."""
+    return any_(cast(list(order_ids), ARRAY(Integer)))
+
+
 # Accounts and projects that close. The first number of a lock tells whose it is, and both from others.
 ACCOUNTS, PROJECTS = 1, 2
 
@@ -271,21 +279,62 @@ def progress_of_owner(db: Connection, user_id: int) -> Sequence[Row[Any]]:
     return db.execute(select(project_progress).where(project_progress.c.owner_id == user_id)).all()
 
 
-def set_note(db: Connection, checkin_id: int, note: str | None) -> None:
-    """Put another note, or none, on a check-in."""
-    db.execute(update(checkins).where(checkins.c.id == checkin_id).values(note=note))
+def some_of_party(
+    db: Connection, user_id: int, *, as_provider: bool, after: Place | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Where the next `limit` of the user's orders after that place stand (`created_at`, `id`), as customer or as
+    provider: a walk along that role's index."""
+    theirs = orders.c.provider_user_id if as_provider else orders.c.user_id
+    places = select(*NEWEST).where(theirs == user_id)
+    if after is not None:
+        places = places.where(tuple_(*NEWEST) > tuple_(*after))
+    rows: Sequence[Any] = db.execute(places.order_by(*NEWEST).limit(limit)).all()
+    return rows
 
 
-def set_reason(db: Connection, order_id: int, reason: str | None) -> None:
-    """Put another reason, or none, on a cancelled order. It does not count as a change of the order."""
-    db.execute(update(orders).where(orders.c.id == order_id).values(cancel_reason=reason))
+def notes_of_orders(db: Connection, order_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """The notes on the check-ins of these orders, by the check-ins' ids, each with the order's `provider_user_id`."""
+    notes = select(checkins.c.id, checkins.c.note, orders.c.provider_user_id)
+    joined = notes.join(orders, orders.c.id == checkins.c.order_id)
+    rows: Sequence[Any] = db.execute(
+        joined.where(checkins.c.order_id == _any_id(order_ids), checkins.c.note.is_not(None))
+    ).all()
+    return rows
 
 
-def leave_projects(db: Connection, user_id: int) -> None:
-    """Take a customer's orders out of their projects, and forget how those stood."""
-    theirs = (orders.c.user_id == user_id, orders.c.project_id.is_not(None))
-    db.execute(update(orders).where(*theirs).values(project_id=None))
-    db.execute(delete(project_progress).where(project_progress.c.owner_id == user_id))
+def set_notes(db: Connection, notes: Mapping[int, str | None]) -> None:
+    """Put other notes, or none, on check-ins, by their ids."""
+    if not notes:
+        return
+    new = _texts(notes)
+    db.execute(update(checkins).where(checkins.c.id == cast(new.c.key, Integer)).values(note=new.c.value))
+
+
+def set_reasons(db: Connection, reasons: Mapping[int, str | None]) -> None:
+    """Put other reasons, or none, on cancelled orders, by their ids. It does not count as a change of the orders."""
+    if not reasons:
+        return
+    new = _texts(reasons)
+    db.execute(update(orders).where(orders.c.id == cast(new.c.key, Integer)).values(cancel_reason=new.c.value))
+
+
+def leave_projects(db: Connection, order_ids: Sequence[int]) -> None:
+    """Take these orders out of their projects."""
+    inside = (orders.c.id == _any_id(order_ids), orders.c.project_id.is_not(None))
+    db.execute(update(orders).where(*inside).values(project_id=None))
+
+
+def forget_progress(db: Connection, owner_id: int, limit: int) -> int:
+    """Forget how up to `limit` of a user's projects stood, whose orders have left them; returns how many. Call it
+    until there are none."""
+    theirs = select(project_progress.c.project_id).where(project_progress.c.owner_id == owner_id).limit(limit)
+    return db.execute(delete(project_progress).where(project_progress.c.project_id.in_(theirs))).rowcount
+
+
+def _texts(texts: Mapping[int, str | None]) -> Any:
+    """Texts by ids, as one parameter: a table of `key` and `value`."""
+    by_id = {str(id): text for id, text in texts.items()}
+    return func.jsonb_each_text(cast(by_id, JSONB)).table_valued("key", "value", name="new").render_derived()
 
 
 def _party(user_id: int) -> ColumnElement[bool]:

@@ -95,4 +95,5 @@ project_progress = Table(
     Column("version", BigInteger, nullable=False),
     Column("updated_at", TIMESTAMP, nullable=False, server_default=func.now()),
     CheckConstraint("status IN ('open', 'in_progress', 'completed', 'paid')", name="project_progress_status"),
+    Index("project_progress_of_owner", "owner_id"),
 )
