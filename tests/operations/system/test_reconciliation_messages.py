@@ -310,7 +310,7 @@ def notification_of(world: World, where: str) -> int:
         sql = "SELECT id FROM outbox WHERE queue = 'notifications'"
         event_ids = [str(row["id"]) for row in world.sql(where, sql)]
     told = world.sql("itlc_orders", "SELECT id, event_id FROM notifications ORDER BY id")
-    return next(row["id"] for row in told if str(row["event_id"]) in event_ids)
+    return next(int(row["id"]) for row in told if str(row["event_id"]) in event_ids)
 
 
 @pytest.mark.parametrize("where", ["itlc_orders", "itlc_tokens", "itlc_pbfr", "neo4j"])

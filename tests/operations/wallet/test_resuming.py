@@ -10,7 +10,7 @@ import pytest
 from itlc.errors import StoreAway
 from itlc.events import event
 from itlc.stores import postgres
-from itlc.wallet import ledger, payments, refunds, repository, resuming
+from itlc.wallet import ledger, payments, refunds, repository, resuming, tables
 from itlc.wallet.model import Move, account_of, escrow_of
 from itlc.wallet.saga import Saga
 from sqlalchemy import select
@@ -271,8 +271,8 @@ def test_what_is_made_again_from_the_rows_is_what_was_applied(ada: As, bob: As, 
     assert bob.call("refund_order", {"amount": "5.00"}, key="r", order_id=paid).status == 201
     drain()
     with postgres.orders.read() as db:
-        (payment,) = db.execute(select(repository.payments)).all()
-        (refund,) = db.execute(select(repository.refunds)).all()
+        payment = db.execute(select(tables.payments)).one()
+        refund = db.execute(select(tables.refunds)).one()
         covered = repository.orders_of_payment(db, payment.id)
         made = [payments.first_of(payment, covered), refunds.first_of(db, refund)]
         made += [payments.release_of(payment, covered, who.user_id or 0) for who in (bob, cy)]
