@@ -229,8 +229,10 @@ def test_a_batch_of_nodes_has_its_limit(stores: Stores) -> None:
     stores.graph("UNWIND range(1, 3) AS n CREATE (:RequestCount {id: n, window_end: datetime('2020-01-01')})")
     for purge in (neo4j.purge_keys, neo4j.purge_counts):
         assert neo4j.graph.write(lambda graph, purge=purge: purge(graph, 2)) == 2  # type: ignore[misc]
-    sent = "UNWIND range(1, 6) AS n CREATE (:SentEvent {id: toString(n), user_ids: [1], published_at: datetime('2020-01-01')})"
-    stores.graph(sent)
+    stores.graph(
+        "UNWIND range(1, 6) AS n "
+        "CREATE (:SentEvent {id: toString(n), user_ids: [1], published_at: datetime('2020-01-01')})"
+    )
     assert neo4j.graph.write(lambda graph: neo4j.purge_sent(graph, DAY, 2)) == 2
     neo4j.graph.write(lambda graph: neo4j.forget_notices(graph, 1, [], neo4j.BEFORE_ALL, 2))
     assert len(stores.graph("MATCH (e:SentEvent) RETURN e.id")) == 2
