@@ -297,3 +297,12 @@ def test_an_escrow_that_stays_full(world: World, monkeypatch: pytest.MonkeyPatch
     assert world.broken() == {}  # on its way
     world.sql("itlc_users", f"UPDATE transfers SET created_at = {LONG_AGO} WHERE order_id = :id", id=order_id)
     assert world.broken() == {"escrow_is_settled_in_time": [filled["credit_account"]]}
+
+
+def test_an_escrow_that_is_noted_as_full_and_is_not(world: World) -> None:
+    (emptied,) = world.sql(
+        "itlc_users", "SELECT debit_account AS name FROM transfers WHERE debit_account LIKE 'escrow:%' LIMIT 1"
+    )
+    for account in (emptied["name"], "escrow:7"):
+        world.sql("itlc_users", "INSERT INTO full_escrows (account) VALUES (:account)", account=account)
+    assert world.broken() == {"escrow_is_settled_in_time": sorted([emptied["name"], "escrow:7"])}

@@ -359,6 +359,13 @@ OLD_ESCROWS = """
         AND NOT EXISTS (SELECT FROM transfers emptied WHERE emptied.debit_account = filled.credit_account)
     ORDER BY filled.sequence
 """
+# The note and the transfer of which it tells commit together.
+NOTED_IN_VAIN = """
+    SELECT noted.account AS name FROM full_escrows noted
+    WHERE NOT EXISTS (SELECT FROM transfers filled WHERE filled.credit_account = noted.account)
+        OR EXISTS (SELECT FROM transfers emptied WHERE emptied.debit_account = noted.account)
+    ORDER BY noted.account
+"""
 COUNT_UNDER_WAY = """
     SELECT (SELECT count(*) FROM payments WHERE status = 'paying')
         + (SELECT count(*) FROM refunds WHERE status = 'refunding')
@@ -418,9 +425,9 @@ def wrong_escrow(share: Any | None, escrow: Any | None, erased: Collection[int] 
 
 
 def check_old_escrows(stores: Snapshots, tally: Tally) -> None:
-    """Look for escrows that were filled a quarter of an hour ago and are not empty yet, and for payments and refunds
-    that were begun as long ago and have not ended."""
+    """Look for escrows that were filled a quarter of an hour ago and are not empty yet, for such that are noted as full
+    and are not, and for payments and refunds that were begun a quarter of an hour ago and have not ended."""
     orders, ledger = stores.of(postgres.orders), stores.of(postgres.users)
     tally.look(ledger.number(COUNT_ESCROWS) + orders.number(COUNT_UNDER_WAY))
-    for row in chain(ledger.rows(OLD_ESCROWS), orders.rows(LONG_UNDER_WAY)):
+    for row in chain(ledger.rows(OLD_ESCROWS), ledger.rows(NOTED_IN_VAIN), orders.rows(LONG_UNDER_WAY)):
         tally.report(row.name)
