@@ -1,4 +1,5 @@
-"""Check once a day whether all stores agree."""
+"""Check once a day whether all stores agree. A run that finds that they do not, or cannot tell, counts as an error: an
+alarm watches it."""
 
 from functools import partial
 
@@ -14,4 +15,4 @@ app = Operation("reconcile")
 def reconcile(deadline: Deadline) -> dict[str, int]:
     reconciled = reconciliation.reconcile(deadline)
     kept = postgres.users.write(partial(keep, reconciled=reconciled, made_by=None))
-    return {"broken": kept.broken, "not_checked": kept.not_checked}
+    return {"broken": kept.broken, "not_checked": kept.not_checked, "failed": kept.broken + kept.not_checked}

@@ -116,6 +116,30 @@ def test_each_queue_is_watched() -> None:
             ].keys()
 
 
+def watched(alarm: dict[str, Any]) -> set[tuple[str, str]]:
+    """The metrics of ITLC's own that an alarm looks at, each with the operation that tells it."""
+    properties = alarm["Properties"]
+    metrics = [part["MetricStat"]["Metric"] for part in properties.get("Metrics", ()) if "MetricStat" in part]
+    return {
+        (dimension["Value"], metric["MetricName"])
+        for metric in (metrics or [properties])
+        if metric["Namespace"] == "ITLC"
+        for dimension in metric["Dimensions"]
+    }
+
+
+def test_each_job_is_watched_and_reconciliation_each_time(operations: list[Found]) -> None:
+    resources = template.load(ROOT / "infra" / "aws" / "alarms.yaml")["Resources"]
+    alarms = [part for part in resources.values() if part["Type"] == "AWS::CloudWatch::Alarm"]
+    jobs = {found.app.name for found in operations if found.app.kind == "schedule"}
+    quiet = [watched(alarm) for alarm in alarms if alarm["Properties"]["TreatMissingData"] == "breaching"]
+    assert {frozenset(metrics) for metrics in quiet} == {frozenset({(job, "Calls"), (job, "Errors")}) for job in jobs}
+    (failed,) = [alarm for alarm in alarms if watched(alarm) == {("reconcile", "Errors")}]
+    told = failed["Properties"]
+    assert (told["Threshold"], told["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+    assert told["DatapointsToAlarm"] == 1
+
+
 def test_the_lines_for_a_queue_are_those_of_the_template() -> None:
     text = template.TEMPLATE.read_text(encoding="utf-8")
     for part in template.queue_entries("topups").split("\n\n"):

@@ -288,7 +288,7 @@ class Operation(Chalice):
 
     def scheduled(self, view: Callable[[Deadline], dict[str, int]]) -> Callable[[Deadline], dict[str, int]]:
         """Declare a job that runs on the template's schedule. It gets the time by which to stop, and returns what
-        it did, as counts for the log."""
+        it did, as counts for the log. Where one of them is `failed`, and not nought, the run counts as an error."""
         self.kind = "schedule"
         self._entry = lambda event, context: self._run(view, context)
         return view

@@ -25,7 +25,7 @@ def logger(operation: str) -> Logger:
 def call(operation: str, kind: str, request_id: str | None) -> Iterator[dict[str, Any]]:
     """Time one call; on leaving, log it with the fields that the block put into the yielded dict, and count it.
 
-    A field `failed` that is true counts the call as an error; so does an exception.
+    A field `failed` that is true, or a number above nought, counts the call as one error; so does an exception.
     """
     fields: dict[str, Any] = {"kind": kind, "request_id": request_id, "failed": False}
     started = time.perf_counter()
@@ -40,6 +40,6 @@ def call(operation: str, kind: str, request_id: str | None) -> Iterator[dict[str
         (log.error if fields["failed"] else log.info)("call", extra=fields)
         metrics = EphemeralMetrics(namespace="ITLC", service=operation)
         metrics.add_metric("Calls", MetricUnit.Count, 1)
-        metrics.add_metric("Errors", MetricUnit.Count, int(fields["failed"]))
+        metrics.add_metric("Errors", MetricUnit.Count, int(bool(fields["failed"])))
         metrics.add_metric("Duration", MetricUnit.Milliseconds, fields["duration_ms"])
         metrics.flush_metrics()

@@ -1,5 +1,6 @@
 """Reconciliation: on a clean world all holds; the run itself, what is kept of it, and who may ask for it."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,13 +35,44 @@ def test_on_a_clean_world_everything_holds_and_was_looked_at(world: World) -> No
 
 def test_it_is_kept_and_listed_newest_first(world: World) -> None:
     ids = [world.admin.call("run_reconciliation")["id"] for _ in range(2)]
-    assert run_scheduled("reconcile") == {"broken": 0, "not_checked": 0}
+    assert run_scheduled("reconcile") == {"broken": 0, "not_checked": 0, "failed": 0}
     pages = list(world.admin.pages("list_reconciliations", query={"limit": 2}))
     assert [len(page) for page in pages] == [2, 1]
     listed = [item for page in pages for item in page]
     assert [item["made_by"] for item in listed] == [None, world.admin.user_id, world.admin.user_id]
     assert [item["id"] for item in listed[1:]] == ids[::-1]
     assert [finding["name"] for finding in listed[0]["findings"]] == NAMES
+
+
+def errors_told(capsys: pytest.CaptureFixture[str]) -> list[float]:
+    """What the job's runs have told the metrics since the last look."""
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    return [metric["Errors"][0] for metric in told if metric["service"] == "reconcile"]
+
+
+def test_a_daily_run_that_finds_something_broken_counts_as_an_error(
+    world: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    run_scheduled("reconcile")
+    assert errors_told(capsys) == [0]
+    world.sql("itlc_users", "UPDATE users SET tokens = tokens + 1 WHERE id = :id", id=world.bob.user_id)
+    found = run_scheduled("reconcile")
+    assert found["failed"] == found["broken"] > 0
+    assert errors_told(capsys) == [1]
+    *_, logged = [record for record in caplog.records if record.name == "reconcile" and record.message == "call"]
+    assert (logged.levelname, getattr(logged, "broken", None)) == ("ERROR", found["broken"])
+
+
+def test_a_daily_run_that_could_not_check_something_counts_as_an_error(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise StoreAway("itlc_tokens")
+
+    monkeypatch.setattr(postgres.tokens, "snapshot", refuse)
+    found = run_scheduled("reconcile")
+    assert (found["broken"], found["failed"]) == (0, found["not_checked"])
+    assert errors_told(capsys) == [1]
 
 
 @pytest.mark.parametrize("operation", ["run_reconciliation", "list_reconciliations"])
