@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from itlc.accounts import expiry
 from itlc.errors import StoreAway
 from itlc.operation import Deadline
 from itlc.stores import mongo, postgres
@@ -122,11 +123,34 @@ def test_sessions_and_resets_go_a_day_after_their_end(stores: Stores) -> None:
             expires=expires,
             used=used,
         )
-    assert run_scheduled("purge_expired") == {**NOTHING, "sessions": 5}
+    assert run_scheduled("purge_expired") == {**NOTHING, "sessions": 7}
     tokens = {row["hash"] for row in stores.rows("itlc_users", "SELECT hash FROM refresh_tokens")}
     assert tokens == {"just over", "alive"}
     assert len(stores.rows("itlc_users", "SELECT id FROM sessions")) == 2
     assert stores.rows("itlc_users", "SELECT hash FROM password_resets") == [{"hash": "open"}]
+
+
+def test_a_session_that_was_refreshed_very_often_goes_when_its_tokens_have_gone_in_batches(stores: Stores) -> None:
+    stores.rows("itlc_users", "INSERT INTO users (id, name, email, password) VALUES (1, 'Ada', 'ada@example.org', '-')")
+    stores.rows(
+        "itlc_users",
+        "INSERT INTO sessions (id, user_id, expires_at) "
+        "SELECT gen_random_uuid(), 1, now() - interval '2 days' FROM generate_series(1, 3)",
+    )
+    stores.rows(
+        "itlc_users",
+        "INSERT INTO refresh_tokens (hash, session_id, spent_at) "
+        "SELECT s.id::text || n, s.id, now() FROM sessions s, generate_series(1, 5) n",
+    )
+    left: list[tuple[int, int]] = []
+    while postgres.users.write(lambda db: expiry.purge_sessions(db, 2)):
+        (row,) = stores.rows(
+            "itlc_users",
+            "SELECT (SELECT count(*) FROM sessions) AS sessions, (SELECT count(*) FROM refresh_tokens) AS tokens",
+        )
+        left.append((row["sessions"], row["tokens"]))
+    assert [tokens for _, tokens in left[:7]] == [13, 11, 9, 7, 5, 3, 1], "never more than two at once"
+    assert left[-1] == (0, 0)
 
 
 def test_it_works_in_batches_until_its_time_is_up(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ a time."""
 from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, or_, select, tuple_
+from sqlalchemy import ARRAY, Connection, Uuid, any_, cast, delete, exists, func, or_, select, tuple_
 
 from itlc.accounts.tables import known_addresses, password_resets, refresh_tokens, sessions, sign_in_failures
 from itlc.settings import settings
@@ -14,11 +14,15 @@ KEPT = timedelta(days=1)
 
 
 def purge_sessions(db: Connection, limit: int) -> int:
-    """Remove up to `limit` sessions that ended or ran out over a day ago, with their refresh tokens; returns how
-    many."""
+    """Of up to `limit` sessions that ended or ran out over a day ago, remove up to `limit` refresh tokens, then the
+    sessions that have none left: however many tokens a session has had, none goes with it. Returns how many of both."""
     over = func.now() - KEPT
     old = select(sessions.c.id).where(or_(sessions.c.ended_at < over, sessions.c.expires_at < over)).limit(limit)
-    return db.execute(delete(sessions).where(sessions.c.id.in_(old))).rowcount
+    these = any_(cast(list(db.execute(old).scalars()), ARRAY(Uuid)))
+    tokens = select(refresh_tokens.c.hash).where(refresh_tokens.c.session_id == these).limit(limit)
+    spent = db.execute(delete(refresh_tokens).where(refresh_tokens.c.hash.in_(tokens))).rowcount
+    empty = ~exists().where(refresh_tokens.c.session_id == sessions.c.id)
+    return spent + db.execute(delete(sessions).where(sessions.c.id == these, empty)).rowcount
 
 
 def purge_refresh_tokens(db: Connection, limit: int) -> int:

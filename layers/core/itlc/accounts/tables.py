@@ -39,6 +39,7 @@ sessions = Table(
     Index("sessions_user", "user_id", "ended_at"),
     Index("sessions_expiry", "expires_at"),
 )
+Index("sessions_ended", sessions.c.ended_at, postgresql_where=sessions.c.ended_at.is_not(None))
 
 refresh_tokens = Table(
     "refresh_tokens",
@@ -49,6 +50,7 @@ refresh_tokens = Table(
     Column("spent_at", TIMESTAMP),
     Index("refresh_tokens_session", "session_id"),
 )
+Index("refresh_tokens_spent", refresh_tokens.c.spent_at, postgresql_where=refresh_tokens.c.spent_at.is_not(None))
 
 password_resets = Table(
     "password_resets",
@@ -63,6 +65,7 @@ password_resets = Table(
     Index("password_resets_expiry", "expires_at"),
     Index("password_resets_event", "event_id", unique=True),
 )
+Index("password_resets_used", password_resets.c.used_at, postgresql_where=password_resets.c.used_at.is_not(None))
 
 # What the job that erases somebody still has to know of them, until it is done everywhere.
 erasures = Table(
