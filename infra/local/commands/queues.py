@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ HIDDEN_SECONDS = 60
 """For so long a message that is being moved is given to nobody else."""
 WAIT_SECONDS = 30
 """How long messages that others have read are waited for: longer than `itlc reconcile` keeps them out of sight."""
+CLOCKS_AGREE = timedelta(seconds=5)
 LOOK_SECONDS = 1
 """How long SQS is asked to look for messages before it says that it has none."""
 
@@ -64,8 +66,10 @@ def redrive(queue: Annotated[str, typer.Argument(help="The queue's name, as `itl
             deployment.queues[queue],
             lambda text: shown.update(f"{queue}: {text}"),
         )
-    _, hidden = count(sqs, deployment.dead_letter_queues[queue])
+    waiting, hidden = count(sqs, deployment.dead_letter_queues[queue])
     say(f"{queue}: {moved} moved" if moved or hidden else f"{queue}: there are no dead letters")
+    if waiting:
+        say(f"{queue}: {waiting} dead letters came in meanwhile; such as were moved have failed again")
     if hidden:
         say(
             f"{queue}: {hidden} left, out of sight because somebody has just read them (`itlc reconcile` and "
@@ -134,31 +138,50 @@ def move(sqs: Any, source: str, target: str, told: Callable[[str], None] = lambd
     sight. `told` gets a word on how far it is.
 
     Cut off between the two, a message is in both, which does no harm: consumers apply it once. The attribute `reason`
-    stays behind, for it was the verdict on the last try. At most as many are moved as there were at the beginning, so
-    that one which fails again at once is not moved for ever. Raises StackError when `target` refuses one.
+    stays behind, for it was the verdict on the last try. What comes in meanwhile stays, be it new or one that was moved
+    and has failed again at once: it takes no other's turn. Raises StackError when `target` refuses one.
     """
     from itlc.events import in_batches
 
+    begun = _now(sqs, source)
     left = sum(count(sqs, source))
     moved = 0
+    later: dict[str, str] = {}
     deadline = time.monotonic() + WAIT_SECONDS
-    while moved < left:
-        got = sqs.receive_message(
-            QueueUrl=source,
-            MaxNumberOfMessages=min(BATCH, left - moved),
-            VisibilityTimeout=HIDDEN_SECONDS,
-            WaitTimeSeconds=LOOK_SECONDS,
-        )
-        for batch in in_batches(got.get("Messages", []), lambda message: message["Body"]):
-            moved += _move_batch(sqs, source, target, batch)
-            told(f"{moved} of {left} moved")
-            deadline = time.monotonic() + WAIT_SECONDS
-        if not got.get("Messages"):
-            there = sum(count(sqs, source))
-            if not there or time.monotonic() > deadline:
-                break
-            told(f"{moved} of {left} moved; waiting for {there} that were just read and are out of sight")
+    try:
+        while moved < left:
+            got = sqs.receive_message(
+                QueueUrl=source,
+                MaxNumberOfMessages=min(BATCH, left - moved),
+                VisibilityTimeout=HIDDEN_SECONDS,
+                WaitTimeSeconds=LOOK_SECONDS,
+                AttributeNames=["SentTimestamp"],
+            ).get("Messages", [])
+            before = [message for message in got if int(message["Attributes"]["SentTimestamp"]) <= begun]
+            later |= {message["MessageId"]: message["ReceiptHandle"] for message in got if message not in before}
+            for batch in in_batches(before, lambda message: message["Body"]):
+                moved += _move_batch(sqs, source, target, batch)
+                told(f"{moved} of {left} moved")
+                deadline = time.monotonic() + WAIT_SECONDS
+            if not before:
+                there = sum(count(sqs, source)) - len(later)
+                if there <= 0 or time.monotonic() > deadline:
+                    break
+                told(f"{moved} of {left} moved; waiting for {there} that were just read and are out of sight")
+    finally:
+        for receipt in later.values():  # given back at the end: else they would be received again and again
+            sqs.change_message_visibility(QueueUrl=source, ReceiptHandle=receipt, VisibilityTimeout=0)
     return moved
+
+
+def _now(sqs: Any, url: str) -> float:
+    """The present moment in milliseconds, by this machine's clock; by that of SQS, to the second, where the two are
+    further apart than asking takes."""
+    answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    here = datetime.now(UTC)
+    there = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    told = parsedate_to_datetime(there) if there else here
+    return (here if abs(told - here) < CLOCKS_AGREE else told).timestamp() * 1000
 
 
 def _move_batch(sqs: Any, source: str, target: str, batch: list[tuple[Any, str]]) -> int:

@@ -1,6 +1,7 @@
 """`itlc queues` and `itlc redrive`: how many messages, how old, and back into their queue."""
 
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from infra.local.secret_store import aws_client
 from infra.local.stack import Endpoints
 from tests.support.queues import receive_all
 from tests.support.stack import Stores
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -117,6 +119,58 @@ def test_dead_letters_that_somebody_has_just_read_are_waited_for(sqs: Any) -> No
     assert told[1] == "1 of 3 moved; waiting for 2 that were just read and are out of sight"
     assert told[-1] == "3 of 3 moved"
     assert sorted(receive_all("topups")) == ["0", "1", "2"]
+
+
+class Bouncing:
+    """SQS, with a consumer that buries at once whatever is moved into a queue."""
+
+    def __init__(self, sqs: Any) -> None:
+        self.sqs = sqs
+        self.moved: list[str] = []
+        """The bodies of all that was moved."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sqs, name)
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> Any:  # noqa: N803
+        taken = self.sqs.send_message_batch(QueueUrl=QueueUrl, Entries=Entries)
+        for entry in Entries:
+            self.moved.append(entry["MessageBody"])
+            events.bury("topups", entry["MessageBody"], "failed again")
+        return taken
+
+
+def test_dead_letters_that_fail_again_at_once_take_no_others_turn(
+    sqs: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = sorted(str(number) for number in range(13))
+    for body in bodies:
+        events.bury("topups", body, "a reason")
+    bouncing = Bouncing(sqs)
+    endpoints, deployment, _ = queues._deployed()
+    monkeypatch.setattr(queues, "_deployed", lambda: (endpoints, deployment, bouncing))
+    queues.redrive("topups")
+    assert sorted(bouncing.moved) == bodies, "each was moved once"
+    assert queues.count(sqs, dead("topups")) == (13, 0), "those that came back can be seen by everybody"
+    said = " ".join(capsys.readouterr().err.split())
+    assert "topups: 13 moved" in said
+    assert "topups: 13 dead letters came in meanwhile" in said
+
+
+def test_a_clock_that_is_wrong_leaves_no_dead_letter_behind(sqs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(datetime):
+        """A clock that is an hour behind."""
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) - timedelta(hours=1)
+
+    events.bury("topups", "1", "a reason")
+    monkeypatch.setattr(queues, "datetime", Slow)
+    # To the second: what SQS got in the present one may count as new.
+    eventually(
+        lambda: queues.move(sqs, dead("topups"), settings().queues["topups"]) == 1, "the dead letter is moved", within=5
+    )
 
 
 def test_dead_letters_that_stay_out_of_sight_are_told_of(
