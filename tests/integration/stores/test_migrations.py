@@ -126,6 +126,12 @@ def test_the_keys_of_a_caller_are_found_by_an_index_in_every_collection_that_has
         assert indexes["of_caller"]["sparse"], store.collection
 
 
+def test_what_holds_nothing_any_more_is_found_by_an_index_that_knows_what_has_no_key(all_stores: Stores) -> None:
+    index = all_stores.mongo["itlc_pbfr"]["bookkeeping"].index_information()["without_key"]
+    assert index["key"][0] == ("idempotency.expires_at", 1)
+    assert not index.get("sparse"), "a sparse one leaves out those without a key"
+
+
 def test_the_graph_has_its_constraints(all_stores: Stores) -> None:
     names = {row["name"] for row in all_stores.graph("SHOW CONSTRAINTS YIELD name RETURN name")}
     assert {"order_id", "order_step_id", "outbox_id", "idempotency_key"} <= names

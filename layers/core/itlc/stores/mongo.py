@@ -425,8 +425,9 @@ def purge_keys(documents: "Collection[Document]", limit: int) -> int:
 
 
 def _remove_empty(documents: "Collection[Document]", limit: int) -> int:
-    """Remove up to `limit` documents of the bookkeeping that hold nothing any more; returns how many."""
-    empty = [{"idempotency": {"$exists": False}}, NOTHING_WAITS]
+    """Remove up to `limit` documents of the bookkeeping that hold nothing any more; returns how many. They are found
+    among those without a key by an index that is not sparse (`without_key`)."""
+    empty = [{"idempotency.expires_at": {"$exists": False}}, NOTHING_WAITS]
     found = documents.find({"$and": empty}, {"_id": 1}, limit=limit)
     ids = [document["_id"] for document in found]
     return documents.delete_many({"$and": [{"_id": {"$in": ids}}, *empty]}).deleted_count if ids else 0
