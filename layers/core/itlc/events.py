@@ -212,12 +212,12 @@ def in_batches(items: Iterable[T], body: Callable[[T], str]) -> Iterator[list[tu
 
 
 def send_later(event: Event, delay: timedelta) -> None:
-    """Send one event that its queue is to keep back for so long, at most a quarter of an hour. Raises what SQS
-    raises: for a consumer, which is tried again."""
+    """Send one event that its queue is to keep back for so long. Raises ValueError for longer than LONGEST_DELAY, and
+    what SQS raises: for a consumer, which is tried again."""
+    if delay > LONGEST_DELAY:
+        raise ValueError(f"SQS keeps a message back for {LONGEST_DELAY} at most, not for {delay}")
     client("sqs").send_message(
-        QueueUrl=settings().queues[event.queue],
-        MessageBody=event.body(),
-        DelaySeconds=int(min(delay, LONGEST_DELAY).total_seconds()),
+        QueueUrl=settings().queues[event.queue], MessageBody=event.body(), DelaySeconds=int(delay.total_seconds())
     )
 
 

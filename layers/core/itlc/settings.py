@@ -10,6 +10,9 @@ from decimal import Decimal
 from functools import cache
 
 QUEUES = ("notifications", "topups", "payments", "projects", "ratings", "emails", "erasures", "audit")
+MOST_TOKEN_SECONDS = 840
+"""Whoever leaves is erased once more when their last access token has run out, a minute later at most; SQS keeps that
+message back for a quarter of an hour and no longer."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Settings:
     cors_origin: str = "*"
     """The one origin that browsers may call from; `*` is any."""
     access_token_seconds: int = 600
-    """How long an access token lives."""
+    """How long an access token lives: MOST_TOKEN_SECONDS at most."""
     refresh_token_days: int = 30
     """How long a session lives without being refreshed."""
     reset_minutes: int = 30
@@ -82,7 +85,7 @@ def _by_prefix(prefix: str) -> dict[str, str]:
 
 @cache
 def settings() -> Settings:
-    """The settings of this process. Raises ValueError naming the variable that cannot be read."""
+    """The settings of this process. Raises ValueError naming the variable that cannot be read, or is out of bounds."""
     read: dict[str, object] = {}
     for name, default in vars(Settings).items():
         text = os.environ.get(f"ITLC_{name.upper()}")
@@ -92,9 +95,14 @@ def settings() -> Settings:
             read[name] = type(default)(text)
         except (ValueError, ArithmeticError) as error:
             raise ValueError(f"ITLC_{name.upper()}={text!r} cannot be read: {error}") from error
-    return Settings(
+    found = Settings(
         **read,  # type: ignore[arg-type]
         secrets=_by_prefix("ITLC_SECRET_"),
         queues=_by_prefix("ITLC_QUEUE_"),
         dead_letter_queues=_by_prefix("ITLC_DLQ_"),
     )
+    if not 0 < found.access_token_seconds <= MOST_TOKEN_SECONDS:
+        raise ValueError(
+            f"ITLC_ACCESS_TOKEN_SECONDS={found.access_token_seconds}: must be between 1 and {MOST_TOKEN_SECONDS}"
+        )
+    return found
