@@ -31,7 +31,7 @@ from tests.support.leaving import (
     places_with,
 )
 from tests.support.market import open_bid, order_in, service_of
-from tests.support.money import holder, ledger_holds
+from tests.support.money import holder, ledger_holds, payable
 from tests.support.people import PASSWORD, bearer, email_of, person, signed_in
 from tests.support.queues import dead_letters, drain, receive_all
 from tests.support.racing import at_once
@@ -445,12 +445,16 @@ def test_when_the_users_store_fails_after_the_account_was_closed_the_job_does_it
 
 
 def test_what_a_token_wrote_that_had_not_run_out_goes_the_second_time(stores: Stores) -> None:
-    ada = holder("Ada")
+    ada = holder("Ada", 500)
+    (order_id,) = payable(ada, holder("Bob"), "120.00")
+    assert ada.call("pay_order", key="pay", order_id=order_id).status == 201
+    assert ada.call("rate_order", {"rating": 5}, order_id=order_id).status == 200
     assert ada.call("erase_me").status == 202
     drain()
     project = ada.call("create_project", {"name": WRITTEN, "description": WRITTEN}, key="late")
     assert project.status == 201, "access tokens are checked without a store"
-    assert places_with(stores, WRITTEN) == ["itlc_pbfr.projects"]
+    assert ada.call("rate_order", {"rating": 1, "review": WRITTEN}, order_id=order_id).status == 200
+    assert places_with(stores, WRITTEN) == ["itlc_pbfr.projects", "itlc_pbfr.ratings"]
     assert ada.call("top_up", {"amount": 5}, key="late").status == 202
     drain()
     assert deliver("erase_user", message(ada.user_id, "erase_again")) == []

@@ -41,7 +41,10 @@ def rate_order(
         if_match.check(rating_view(rating))
         if all(rating[field] == value for field, value in given.items()):
             return Change()
-        return Change(given, _rated(order, request, version=rating["version"] + 1, actor=caller))
+        # The user too, who is not on it any more where they rate on while they are being erased.
+        return Change(
+            {**given, "user_id": caller.id}, _rated(order, request, version=rating["version"] + 1, actor=caller)
+        )
 
     if repository.rating_of_order(db.documents, order.id) is None:
         if_match.check(None)

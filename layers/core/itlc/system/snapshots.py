@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Result, Row, text
+from sqlalchemy import Connection, Result, Row, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from itlc.errors import StoreAway
@@ -70,7 +70,7 @@ class Snapshot:
         """
         streamed = {"stream_results": True, "yield_per": CHUNK}
         try:
-            self._connection.exec_driver_sql(f"SET LOCAL statement_timeout = {self._milliseconds_left()}")
+            self._connection.execute(select(func.set_config("statement_timeout", str(self._milliseconds_left()), True)))
             with self._connection.execute(text(sql), values, execution_options=streamed) as found:
                 self._being_read.add(found)
                 for number, row in enumerate(found):
