@@ -1,14 +1,15 @@
 """Reconciliation: what no longer belongs together is reported, by its row, and alone."""
 
-import uuid
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from bson import ObjectId
+from itlc.notices import notice
 from itlc.stores import mongo
 
 from tests.operations.system.world import LONG_AGO, World
+from tests.support.calling import deliver
 from tests.support.market import order_in, project_of
 from tests.support.money import holder
 from tests.support.plans import lay_down, step
@@ -29,11 +30,11 @@ def test_a_bid_of_another_amount_than_its_order(world: World) -> None:
 def test_what_lives_on_of_who_was_erased(world: World) -> None:
     eve = holder("Eve")
     own = project_of(eve)
+    deliver("deliver_notifications", notice("order:1", "a", users=[eve.user_id]).body())
     world.erase(eve, at="now()")
     assert world.broken() == {}  # the job is at it
     world.erase(eve)
-    told = "INSERT INTO notifications (user_id, message, about, event_id) VALUES (:u, 'a', 'order:1', :e) RETURNING id"
-    (row,) = world.sql("itlc_orders", told, u=eve.user_id, e=uuid.uuid4())
+    (row,) = world.sql("itlc_orders", "SELECT id FROM notifications WHERE user_id = :eve", eve=eve.user_id)
     broken = world.broken()
     assert broken.keys() == {"nothing_refers_to_erased"}
     sessions = [name for name in broken["nothing_refers_to_erased"] if name.startswith("session:")]
