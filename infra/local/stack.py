@@ -42,6 +42,8 @@ EXTERNAL = {
     "aws": "AWS_ENDPOINT_URL",
 }
 FORMAT = 1
+QUEUES_LOST = "queues lost"
+"""The mark that the emulator died, and took the messages in its queues along."""
 
 
 def default_state_dir() -> Path:
@@ -104,7 +106,7 @@ class Stack:
         second waits. Raises StackError when a part cannot be started; the others are left running.
         """
         with self._locked(progress):
-            emulator = self._records["aws"].process
+            self._note_lost_queues()
             with ThreadPoolExecutor(len(NAMES)) as pool:
                 locks = [jars.LOCKS[name] for name in ("neo4j", "mongodb") if not _external(name)]
                 fetched = pool.submit(jars.fetch, locks, progress)
@@ -114,8 +116,10 @@ class Stack:
             if failures:
                 raise failures[0]
             endpoints = self._endpoints()
-            if emulator is not None and emulator != self._records["aws"].process:  # it had not been ended
+            if self._marks.get(QUEUES_LOST):
                 resend.send_again(endpoints, progress)
+                self._marks[QUEUES_LOST] = False
+                self._save()
             return endpoints
 
     def down(self) -> list[str]:
@@ -124,13 +128,24 @@ class Stack:
         Raises StackError when one had to be killed, after all have ended.
         """
         with self._locked(lambda _: None):
+            self._note_lost_queues()
             ran, killed = self._end_all()
+            if any(server.name == "aws" for server in killed):
+                self._marks[QUEUES_LOST] = True
+                self._save()
         for server in killed:
             raise server.fail(
                 "it did not end when asked to, and was killed",
                 "nothing at once: what it had acknowledged is kept, and `itlc up` starts it again",
             )
         return [server.name for server in ran]
+
+    def _note_lost_queues(self) -> None:
+        """Remember that the emulator died, with the messages in its queues, until they are sent again."""
+        emulator = self._records["aws"].process
+        if emulator is not None and not process.alive(emulator):
+            self._marks[QUEUES_LOST] = True
+            self._save()
 
     def clean(self) -> None:
         """End everything and delete the stack's data, logs and records.

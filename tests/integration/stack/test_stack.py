@@ -20,6 +20,7 @@ import pymongo
 import pytest
 
 from infra.local import process
+from infra.local.migrate import migrate
 from infra.local.stack import EXTERNAL, Endpoints, Stack, StackError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,6 +101,37 @@ def test_two_ups_at_once_start_one_stack(stack: Stack, endpoints: Endpoints) -> 
     assert first.pids["aws"] != endpoints.pids["aws"]
     assert first.pids["postgres"] == endpoints.pids["postgres"]
     assert first.aws_endpoint == endpoints.aws_endpoint, "the port is reused"
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["up", "down and up"])
+def test_what_was_in_the_queues_of_a_killed_emulator_is_sent_again_once(
+    stack: Stack, endpoints: Endpoints, down: bool
+) -> None:
+    migrate(endpoints, quiet)
+    sent = (
+        "INSERT INTO outbox (id, queue, type, aggregate, payload, published_at) "
+        "VALUES (gen_random_uuid(), 'notifications', 'notice', 'order:1', '{}', now() - interval '2 days')"
+    )
+    with closing(connect(endpoints.postgres["itlc_orders"].owner_url)) as database:
+        database.run("DELETE FROM outbox")
+        database.run(sent)
+    kill(endpoints.pids["aws"])
+    if down:
+        stack.down()
+    lines: list[str] = []
+    stack.up(lines.append)
+    told = "AWS emulator: its queues were lost; 1 events that nobody had consumed are sent again"
+    assert lines.count(told) == 1
+    stack.up(lines.append)
+    assert lines.count(told) == 1
+
+
+def test_an_emulator_that_was_ended_keeps_its_queues(stack: Stack, endpoints: Endpoints) -> None:
+    migrate(endpoints, quiet)
+    stack.down()
+    lines: list[str] = []
+    stack.up(lines.append)
+    assert not any("sent again" in line for line in lines)
 
 
 def test_postgres_killed_keeps_what_it_acknowledged(stack: Stack, endpoints: Endpoints) -> None:

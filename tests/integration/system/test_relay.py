@@ -83,28 +83,50 @@ def test_what_was_in_a_killed_emulators_queues_is_sent_again_from_every_store(
     stores.mongo["itlc_pbfr"]["projects"].delete_many({})
     said_so: list[str] = []
     send_again(endpoints, said_so.append)
-    assert said_so == ["AWS emulator: its queues were lost; 7 events of the last hour are sent again"]
+    assert said_so == ["AWS emulator: its queues were lost; 7 events that nobody had consumed are sent again"]
     assert run_scheduled("relay_outbox") == {"sent": 7, "unsent": 0, "stores_away": 0}
     again = received()
     assert len(again) == len(waiting)
-    for message in again:  # one of PostgreSQL waits since it was written, the others since they were to be sent again
+    for message in again:  # each waits since it was to be sent again
         assert {**message, "created_at": ""} == {**before[message["id"]], "created_at": ""}
 
 
 @pytest.mark.usefixtures("no_nudge")
-def test_what_was_sent_over_an_hour_ago_is_not_sent_again(stores: Stores, endpoints: Endpoints) -> None:
+def test_what_was_consumed_or_can_be_in_no_queue_any_more_is_not_sent_again(
+    stores: Stores, endpoints: Endpoints
+) -> None:
+    consumed = wait_everywhere(stores)
+    assert run_scheduled("relay_outbox")["sent"] == 7
+    for id in consumed:
+        stores.rows("itlc_orders", "INSERT INTO inbox (consumer, message_id) VALUES ('a consumer', :id)", id=id)
     wait_everywhere(stores)
     assert run_scheduled("relay_outbox")["sent"] == 7
-    assert len(received()) == 7
     for database in postgres.DATABASES:
-        stores.rows(database.name, "UPDATE outbox SET published_at = now() - interval '61 minutes'")
-    long_ago = datetime.now(UTC) - timedelta(minutes=61)
-    stores.mongo["itlc_pbfr"]["sent_events"].update_many({}, {"$set": {"published_at": long_ago}})
-    stores.graph("MATCH (e:SentEvent) SET e.published_at = datetime() - duration({minutes: 61})")
+        stores.rows(database.name, "UPDATE outbox SET published_at = published_at - interval '14 days'")
+    earlier = datetime.now(UTC) - timedelta(days=14)
+    stores.mongo["itlc_pbfr"]["sent_events"].update_many({}, {"$set": {"published_at": earlier}})
+    stores.graph("MATCH (e:SentEvent) SET e.published_at = datetime() - duration({days: 14})")
     said_so: list[str] = []
     send_again(endpoints, said_so.append)
     assert said_so == []
+    assert len(received()) == 14
     assert run_scheduled("relay_outbox")["sent"] == 0
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_of_those_who_keep_no_inbox_only_what_may_be_missing_is_sent_again(
+    stores: Stores, endpoints: Endpoints
+) -> None:
+    emitted = [event("projects", "progressed", f"project:{about}", {}, version=v) for about in "ab" for v in (1, 2)]
+    emitted += [event("erasures", "erase", f"user:{user_id}", {"user_id": user_id}) for user_id in (7, 8)]
+    for one in emitted:
+        postgres.orders.write(lambda db, one=one: outbox.emit(db, one))  # type: ignore[misc]
+    stores.rows("itlc_orders", "UPDATE outbox SET published_at = now()")
+    stores.rows("itlc_users", "INSERT INTO users (id, name, email, password) VALUES (8, '-', 'gone', '-')")
+    stores.rows("itlc_users", "INSERT INTO erasures (user_id, names, emails) VALUES (8, '{}', '{}')")
+    send_again(endpoints, lambda _: None)
+    rows = stores.rows("itlc_orders", "SELECT id::text AS id FROM outbox WHERE published_at IS NULL")
+    assert {row["id"] for row in rows} == {emitted[number].id for number in (1, 3, 5)}
 
 
 @pytest.mark.usefixtures("no_nudge")
