@@ -9,4 +9,4 @@ app = Operation("process_topups")
 
 @app.consumes("topups")
 def process_topups(event: Event) -> None:
-    topups.SAGA.apply(event)
+    topups.SAGA.receive(event)

@@ -9,4 +9,4 @@ app = Operation("settle_payments")
 
 @app.consumes("payments")
 def settle_payments(event: Event) -> None:
-    settling.SAGA.apply(event)
+    settling.SAGA.receive(event)

@@ -41,7 +41,7 @@ MUTANTS = (
         "itlc.stores.postgres:Database._commit",
         "committing = True",
         "committing = True; events.send_now(emitted, lambda ids: None)",
-        dies_anywhere("top_up"),
+        dies_anywhere("reject_a_bid"),
     ),
     Mutant(
         "an event is marked as sent before it is",

@@ -41,7 +41,7 @@ def give(user_id: int, tokens: int) -> None:
         return repository.add_topup(db, user_id=user_id, amount=tokens, made_by=user_id)
 
     row = postgres.tokens.write(ask)
-    topups.SAGA.run(topups._credit(row))
+    topups.SAGA.run(topups.first_of(row))
 
 
 def payable(customer: As, provider: As, *amounts: str, project_id: str | None = None) -> list[int]:

@@ -459,8 +459,17 @@ def test_what_a_token_wrote_that_had_not_run_out_goes_the_second_time(stores: St
     drain()
     assert deliver("erase_user", message(ada.user_id, "erase_again")) == []
     assert places_with(stores, WRITTEN) == []
-    assert one(stores, "itlc_tokens", "SELECT status FROM token_topups")["status"] == "failed"
+    late = "SELECT status FROM token_topups ORDER BY id DESC LIMIT 1"
+    assert one(stores, "itlc_tokens", late)["status"] == "failed"
     assert delayed() == 1, "the second time is the last"
+
+
+def test_nobody_is_erased_whose_account_was_not_closed(stores: Stores) -> None:
+    ada = holder("Ada", 5)
+    assert deliver("erase_user", message(ada.user_id)) == []
+    (letter,) = dead_letters("erasures")
+    assert letter["reason"] == f"the account of user {ada.user_id} was never closed"
+    assert one(stores, "itlc_users", "SELECT name, tokens FROM users") == {"name": "Ada", "tokens": 5}
 
 
 # Nothing slips in between
@@ -518,7 +527,7 @@ def test_leaving_several_times_at_once_is_leaving_once(stores: Stores) -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (message(4711), "there never was a user 4711"),
+        (message(4711), "the account of user 4711 was never closed"),
         (message(1, "forget"), "the queue erasures knows the types erase and erase_again, not 'forget'"),
         (message(None), "the payload of an erasure is one user_id"),
         (message(2**31), "the payload of an erasure is one user_id"),

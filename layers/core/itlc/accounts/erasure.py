@@ -65,9 +65,10 @@ def read_erase(event: events.Event) -> int:
 
 
 def erase(event: events.Event) -> None:
-    """Erase whom the event names, everywhere. Raises Poison for somebody who never was, NotErasedError when a part
-    has to be done again."""
+    """Erase whom the event names, everywhere. Raises Poison for somebody who never was or whose account was never
+    closed, NotErasedError when a part has to be done again."""
     user_id = read_erase(event)
+    _must_be_closed(user_id)
     if not postgres.users.write(lambda db: accounts.erase(db, user_id)):
         raise Poison(f"there never was a user {user_id}")
     parts = {} if _remember_profile(user_id) else {"itlc_api": _not_remembered}
@@ -84,6 +85,16 @@ def erase(event: events.Event) -> None:
         accounts.forget(user_id)
     else:
         _once_more(user_id)
+
+
+def _must_be_closed(user_id: int) -> None:
+    """Raise Poison unless the account was closed, which is what an erasure comes from; as a rule it is known here
+    already, and no other store is asked."""
+    if accounts.is_erased(user_id):
+        return
+    with postgres.orders.read() as db:
+        if not orders.is_closed(db, user_id):
+            raise Poison(f"the account of user {user_id} was never closed")
 
 
 def _remember_profile(user_id: int) -> bool:

@@ -47,6 +47,12 @@ class Person:
         return self.names + self.emails
 
 
+def is_erased(user_id: int) -> bool:
+    """Whether there was such a user, who is erased here. Opens `itlc_users` itself."""
+    with postgres.users.read() as db:
+        return repository.was_user(db, user_id) and repository.user(db, user_id) is None
+
+
 def erase(db: Connection, user_id: int) -> bool:
     """Erase a user here: from now on nobody can sign in as them, every session has ended, their tokens are the
     house's, and they have neither name nor address. Returns False when there never was such a user.

@@ -30,6 +30,11 @@ def order_ids(db: Connection, user_id: int) -> list[int]:
     return [int(row.id) for row in repository.orders_of_party(db, user_id)]
 
 
+def is_closed(db: Connection, user_id: int) -> bool:
+    """Whether the person's account is closed."""
+    return user_id in repository.closed_among(db, [user_id])
+
+
 def erase(user_id: int, words: Iterable[str]) -> None:
     """Remove the notes and reasons that the person wrote, and their names and addresses (`words`) from those that
     others wrote on their orders. The orders stay; they belong to no project any more.

@@ -81,6 +81,13 @@ def claim(handle: Connection, limit: int = 100) -> list[Event]:
     return [as_event(row) for row in rows]
 
 
+def find(handle: Connection, id: str) -> Event | None:
+    """The event of that id in the outbox, sent or not, or None."""
+    table = handle.info["database"].outbox
+    row = handle.execute(select(table).where(table.c.id == uuid.UUID(id))).one_or_none()
+    return None if row is None else as_event(row)
+
+
 def as_event(row: Row[Any]) -> Event:
     """A row of the outbox as the event that it holds."""
     return Event(

@@ -41,7 +41,7 @@ from itlc.wallet.model import (
     refused_payment,
     why_not,
 )
-from itlc.wallet.saga import WHOLE, Payload, Saga, Step, first_event, said, then
+from itlc.wallet.saga import WHOLE, Cause, Payload, Saga, Step, first_event, said, sent_by, then
 from itlc.wallet.schemas import ChargedOrder, PaidOrder, PaidProject, PayingOrder, PayingProject
 from itlc.wallet.under_key import begin_under_key, created, keep_answer, key_columns, run_on
 
@@ -345,6 +345,32 @@ def give_back_of(payment: Row[Any], covered: Sequence[Row[Any]]) -> Event:
     return then(then(first_of(payment, covered), "collected", told), "give_back", _give_back(told))
 
 
+def _collect_again(db: Connection, event: Event) -> Event:
+    return first_of(*_that_is(db, said(Collect, event).payment_id, "paying", "settled", "declined"))
+
+
+def _release_again(db: Connection, event: Event) -> Event:
+    asked = said(Release, event)
+    payment, covered = _that_is(db, asked.payment_id, "settled")
+    if not any(share.provider_user_id == asked.provider_user_id and share.tokens for share in covered):
+        raise Poison(f"payment {payment.id} has nothing for user {asked.provider_user_id}")
+    return release_of(payment, covered, asked.provider_user_id)
+
+
+def _give_back_again(db: Connection, event: Event) -> Event:
+    return give_back_of(*_that_is(db, said(GiveBack, event).payment_id, "declined"))
+
+
+def _that_is(db: Connection, payment_id: uuid.UUID, *statuses: str) -> tuple[Row[Any], Sequence[Row[Any]]]:
+    """A payment, with the orders that it covers. Raises Poison where there is none, or one of another status."""
+    payment = unfinished.payment(db, payment_id)
+    if payment is None:
+        raise Poison(f"there is no payment {payment_id}")
+    if payment.status not in statuses:
+        raise Poison(f"payment {payment_id} is {payment.status}, not {' or '.join(statuses)}")
+    return payment, repository.orders_of_payment(db, payment_id)
+
+
 def _told(payment: Row[Any], covered: Sequence[Row[Any]]) -> Collected:
     return Collected(
         payment_id=payment.id,
@@ -375,11 +401,11 @@ def _parts(event: Event) -> list[str]:
 SAGA = Saga(
     CONSUMER,
     {
-        "collect": Step(postgres.users, collect),
-        "collected": Step(postgres.orders, pivot, parts=_parts),
-        "declined": Step(postgres.orders, undo),
-        "release": Step(postgres.users, release),
-        "give_back": Step(postgres.users, give_back),
+        "collect": Step(postgres.users, collect, Cause(postgres.orders, Collect, _collect_again)),
+        "collected": Step(postgres.orders, pivot, sent_by(postgres.users, Collected), parts=_parts),
+        "declined": Step(postgres.orders, undo, sent_by(postgres.users, Declined)),
+        "release": Step(postgres.users, release, Cause(postgres.orders, Release, _release_again)),
+        "give_back": Step(postgres.users, give_back, Cause(postgres.orders, GiveBack, _give_back_again)),
     },
 )
 

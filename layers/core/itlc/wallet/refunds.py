@@ -38,7 +38,7 @@ from itlc.wallet.model import (
     tokens_to_give_back,
     why_not,
 )
-from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
+from itlc.wallet.saga import Cause, Payload, Saga, Step, first_event, said, sent_by, then
 from itlc.wallet.schemas import Refunded, Refunding, RefundOrder
 from itlc.wallet.under_key import begin_under_key, created, keep_answer, key_columns, run_on
 
@@ -208,12 +208,20 @@ def first_of(db: Connection, refund: Row[Any]) -> Event:
     return _first(refund.id, order, refund.tokens)
 
 
+def _asked_for(db: Connection, event: Event) -> Event:
+    refund_id = said(Refund, event).refund_id
+    row = repository.refund(db, refund_id)
+    if row is None:
+        raise Poison(f"there is no refund {refund_id}")
+    return first_of(db, row)
+
+
 SAGA = Saga(
     CONSUMER,
     {
-        "refund": Step(postgres.users, move),
-        "refunded": Step(postgres.orders, settle),
-        "refund_declined": Step(postgres.orders, decline),
+        "refund": Step(postgres.users, move, Cause(postgres.orders, Refund, _asked_for)),
+        "refunded": Step(postgres.orders, settle, sent_by(postgres.users, RefundMade)),
+        "refund_declined": Step(postgres.orders, decline, sent_by(postgres.users, RefundDeclined)),
     },
 )
 

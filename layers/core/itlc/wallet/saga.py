@@ -56,6 +56,36 @@ def _id_after(before: Event, type: str, part: str = "") -> uuid.UUID:
     return uuid.uuid5(uuid.UUID(before.id), f"{type}{part}")
 
 
+@dataclass(frozen=True)
+class Cause:
+    """Where an event comes from: `made_again(db, event)` is the event as the rows of `store` have it, which say what it
+    asks for, or as that database has sent it. It raises Poison where there is none."""
+
+    store: Database
+    kind: type[Payload]
+    made_again: Callable[[Connection, Event], Event]
+
+    def confirm(self, event: Event) -> None:
+        """Raise Poison unless the event says what its cause does, StoreAway."""
+        asked = said(self.kind, event)
+        with self.store.read() as db:
+            made = self.made_again(db, event)
+        if said(self.kind, made) != asked:
+            raise Poison(f"a `{event.type}` of {event.aggregate} says something else than its cause")
+
+
+def sent_by(store: Database, kind: type[Payload]) -> Cause:
+    """The cause of what one database tells another: that it is in its outbox."""
+    return Cause(store, kind, _sent)
+
+
+def _sent(db: Connection, event: Event) -> Event:
+    sent = outbox.find(db, event.id)
+    if sent is None or sent.type != event.type:
+        raise Poison(f"{db.info['database'].name} has sent no such `{event.type}`")
+    return sent
+
+
 Work = Callable[[Connection, Event], Sequence[Event]]
 WHOLE = ("",)
 
@@ -63,10 +93,11 @@ WHOLE = ("",)
 @dataclass(frozen=True)
 class Step:
     """What is done with one type of event: `work(db, event)` in one transaction of `store` returns what follows, told
-    apart by the event's `parts` (see `then`)."""
+    apart by the event's `parts` (see `then`). The event has a `cause`."""
 
     store: Database
     work: Work
+    cause: Cause
     parts: Callable[[Event], Sequence[str]] = lambda _: WHOLE
 
     def take(self, db: Connection, event: Event) -> Sequence[Event]:
@@ -83,6 +114,14 @@ class Saga:
 
     consumer: str
     steps: Mapping[str, Step]
+
+    def receive(self, event: Event) -> None:
+        """Apply an event that came out of a queue, where somebody else might have put it: not before it is confirmed
+        by its cause. Whoever has just made an event applies it as it is. Raises as `apply` does."""
+        step = self.steps.get(event.type)
+        if step is not None:
+            step.cause.confirm(event)
+        self.apply(event)
 
     def apply(self, event: Event) -> Sequence[Event]:
         """Do the one step that `event` asks for, and return what follows from it.

@@ -28,7 +28,7 @@ from itlc.settings import settings
 from itlc.stores import inbox, outbox, postgres
 from itlc.wallet import ledger, repository
 from itlc.wallet.model import MAX_TOKENS, TOPUPS, Move, Reason, account_of, cause_id, failed_topup, why_not
-from itlc.wallet.saga import Payload, Saga, Step, first_event, said, then
+from itlc.wallet.saga import Cause, Payload, Saga, Step, first_event, said, sent_by, then
 from itlc.wallet.schemas import TopUp, TopupQuery, TopupView
 
 CONSUMER = "process_topups"
@@ -74,7 +74,7 @@ def recipient(request: TopUp, *, caller: Caller) -> int:
 def top_up(db: Connection, request: TopUp, *, user_id: int, caller: Caller) -> TopupView:
     """The new top-up, pending, and on its way to the ledger."""
     row = repository.add_topup(db, user_id=user_id, amount=request.amount, made_by=caller.id)
-    outbox.emit(db, _credit(row))
+    outbox.emit(db, first_of(row))
     return TopupView.model_validate(row)
 
 
@@ -144,12 +144,20 @@ def fail(db: Connection, event: Event) -> Sequence[Event]:
     return []
 
 
+def _asked_for(db: Connection, event: Event) -> Event:
+    topup_id = said(Credit, event).topup_id
+    row = repository.topup(db, topup_id)
+    if row is None:
+        raise Poison(f"there is no top-up {topup_id}")
+    return first_of(row)
+
+
 SAGA = Saga(
     CONSUMER,
     {
-        "credit": Step(postgres.users, credit),
-        "credited": Step(postgres.tokens, complete),
-        "refused": Step(postgres.tokens, fail),
+        "credit": Step(postgres.users, credit, Cause(postgres.tokens, Credit, _asked_for)),
+        "credited": Step(postgres.tokens, complete, sent_by(postgres.users, Credited)),
+        "refused": Step(postgres.tokens, fail, sent_by(postgres.users, Refused)),
     },
 )
 
@@ -179,7 +187,7 @@ def expire(deadline: Deadline) -> dict[str, int]:
 def close(row: Row[Any], reason: Reason) -> Event:
     """What became of a top-up in the ledger, which from now on applies its `credit` no more: `credited` when it did
     so before, else `refused`, for this reason."""
-    asked = _credit(row)
+    asked = first_of(row)
 
     def transaction(db: Connection) -> Event:
         if not inbox.first_time(db, CONSUMER, asked):  # waits for one who is crediting it at this moment
@@ -202,7 +210,7 @@ def _cause(topup_id: int) -> str:
     return f"topup:{topup_id}"
 
 
-def _credit(row: Row[Any]) -> Event:
+def first_of(row: Row[Any]) -> Event:
     """The event that asks for a top-up's tokens: one and the same, whoever makes it."""
     payload = Credit(topup_id=row.id, user_id=row.user_id, tokens=int(row.amount), made_by=row.made_by)
     return first_event("topups", "credit", _cause(row.id), payload, id=cause_id(f"topup:{row.id}:credit"))
