@@ -52,9 +52,9 @@ def test_expire_bids_ends_what_nobody_took(all_stores: Stores) -> None:
     (bid,) = all_stores.rows(
         "itlc_orders",
         "INSERT INTO bidding (bidder_id, amount, service_id, provider_id, provider_user_id, created_at) "
-        "VALUES (:id, 10, 1, 1, :other, now() - interval '31 days') RETURNING id",
+        "VALUES (:id, 10, :other, :other, :other, now() - interval '31 days') RETURNING id",
         id=PERSON,
-        other=PERSON + 1,
+        other=PERSON + 1,  # of no service that another test, on the same stack, will make
     )
 
     def status() -> str:

@@ -412,6 +412,8 @@ def test_a_store_that_is_away_gets_its_turn_when_it_is_back(stores: Stores, stor
     (body,) = receive_all("erasures")
     with away(store):
         assert deliver("erase_user", body) == ["message-0"]
+        assert deliver("erase_user", body, receives=4) == [], "it is put off: it never becomes a dead letter"
+    assert (delayed(), dead_letters("erasures")) == (1, [])
     left = places_with(stores, *TRACES)
     assert "itlc_users.erasures" in left, "what it needs to go on is kept"
     if store != "itlc_users":

@@ -353,8 +353,8 @@ def key_in(database: str) -> Callable[[World, As], str]:
     def add_key(world: World, eve: As) -> str:
         world.sql(
             database,
-            "INSERT INTO idempotency_keys (caller, operation, key, fingerprint, expires_at) "
-            "VALUES (:caller, 'x', 'k', 'f', now())",
+            "INSERT INTO idempotency_keys (caller, operation, key, fingerprint, status, headers, body, expires_at) "
+            "VALUES (:caller, 'x', 'k', 'f', 201, '{}', '{}', now())",
             caller=f"user:{eve.user_id}",
         )
         return key_of(world, "x", "k", eve)

@@ -166,7 +166,7 @@ def test_an_erasure_that_does_not_end_may_be_a_dead_letter(world: World, type: s
 def test_an_erasure_whose_event_was_sent_late_is_not_over_yet(world: World) -> None:
     eve = member("Eve")
     postgres.orders.write(lambda db: closing.close_account(db, caller=Caller(eve.user_id)))
-    world.sql("itlc_users", f"UPDATE users SET erased_at = {LONG_AGO} WHERE id = :id", id=eve.user_id)
+    world.erase(eve)
     world.sql("itlc_users", f"INSERT INTO erasures VALUES (:id, '[]', '[]', {LONG_AGO})", id=eve.user_id)
     assert world.broken() == {}
     world.sql("itlc_orders", f"UPDATE outbox SET published_at = {LONG_AGO} WHERE queue = 'erasures'")

@@ -20,7 +20,7 @@ from itlc.accounts import personal_data as accounts
 from itlc.bids import personal_data as bids
 from itlc.catalog import personal_data as catalog
 from itlc.content import personal_data as content
-from itlc.errors import ItlcError, Poison
+from itlc.errors import Poison, StoreAway
 from itlc.feedback import personal_data as feedback
 from itlc.fields import Id
 from itlc.notifications import personal_data as notifications
@@ -66,19 +66,21 @@ def read_erase(event: events.Event) -> int:
 
 def erase(event: events.Event) -> None:
     """Erase whom the event names, everywhere. Raises Poison for somebody who never was or whose account was never
-    closed, NotErasedError when a part has to be done again."""
+    closed, NotErasedError when a part has to be done again, StoreAway when it has to only since a store is away."""
     user_id = read_erase(event)
     _must_be_closed(user_id)
     if not postgres.users.write(lambda db: accounts.erase(db, user_id)):
         raise Poison(f"there never was a user {user_id}")
     parts = {} if _remember_profile(user_id) else {"itlc_api": _not_remembered}
-    failed = []
+    failed: dict[str, Exception] = {}
     for part, do in (_parts(user_id, accounts.person(user_id)) | parts).items():
         try:
             do()
-        except Exception:
+        except Exception as error:
             telemetry.logger("erase_user").exception("not erased", extra={"user_id": user_id, "part": part})
-            failed.append(part)
+            failed[part] = error
+    if failed and all(isinstance(error, StoreAway) for error in failed.values()):
+        raise next(iter(failed.values()))
     if failed:
         raise NotErasedError(f"user {user_id} is not erased in: {', '.join(failed)}")
     if event.type == LAST_TIME:
@@ -103,7 +105,7 @@ def _remember_profile(user_id: int) -> bool:
     try:
         with postgres.catalog.read() as db:
             profile = catalog.known_as(db, user_id)
-    except ItlcError:
+    except StoreAway:
         telemetry.logger("erase_user").warning("profile not read", exc_info=True, extra={"user_id": user_id})
         return False
     if profile is not None:
@@ -112,7 +114,8 @@ def _remember_profile(user_id: int) -> bool:
 
 
 def _not_remembered() -> None:
-    raise NotErasedError("the profile has to be read first, for the plans are searched by its address")
+    """The profile has to be read first, for the plans are searched by its address."""
+    raise StoreAway("itlc_api")
 
 
 def _parts(user_id: int, person: accounts.Person) -> dict[str, Callable[[], object]]:

@@ -47,8 +47,8 @@ def purge_failures(db: Connection, limit: int) -> int:
     """Remove up to `limit` counts of failed sign-ins that are forgotten; returns how many."""
     over = func.now() - timedelta(minutes=settings().failure_memory_minutes)
     old = select(sign_in_failures.c.subject).where(sign_in_failures.c.last_at < over).limit(limit)
-    old = old.with_for_update(skip_locked=True)
-    return db.execute(delete(sign_in_failures).where(sign_in_failures.c.subject.in_(old))).rowcount
+    chosen = old.with_for_update(skip_locked=True).cte()
+    return db.execute(delete(sign_in_failures).where(sign_in_failures.c.subject == chosen.c.subject)).rowcount
 
 
 def purge_addresses(db: Connection, limit: int) -> int:

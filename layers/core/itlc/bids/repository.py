@@ -83,8 +83,9 @@ def expire(db: Connection, older_than: timedelta, limit: int) -> Sequence[Row[An
         .order_by(bidding.c.id)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
+        .cte()
     )
-    change = update(bidding).where(bidding.c.id.in_(old)).values(status="expired", updated_at=func.clock_timestamp())
+    change = update(bidding).where(bidding.c.id == old.c.id).values(status="expired", updated_at=func.clock_timestamp())
     return db.execute(change.returning(bidding)).all()
 
 

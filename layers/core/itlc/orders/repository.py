@@ -249,8 +249,8 @@ def forget_lapsed(db: Connection, lapse: timedelta, limit: int) -> None:
     """Remove up to `limit` closings older than `lapse`, passing over those that somebody is just undoing."""
     closing = tuple_(closed_projects.c.project_id, closed_projects.c.closed_at)
     lapsed = select(closed_projects).where(closed_projects.c.closed_at < func.clock_timestamp() - lapse)
-    chosen = lapsed.limit(limit).with_for_update(skip_locked=True)
-    db.execute(delete(closed_projects).where(closing.in_(chosen)))
+    chosen = lapsed.limit(limit).with_for_update(skip_locked=True).cte()  # else it may be chosen anew for each row
+    db.execute(delete(closed_projects).where(closing.in_(select(chosen))))
 
 
 def orders_of_party_for_change(db: Connection, user_id: int, statuses: Iterable[Status]) -> Sequence[Row[Any]]:

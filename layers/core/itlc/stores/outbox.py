@@ -70,10 +70,11 @@ def claim(handle: Connection, limit: int = 100) -> list[Event]:
         .order_by(table.c.claimed_until)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .cte()  # as a plain subquery it may be run anew for each row, and takes others each time
     )
     taken = (
         update(table)
-        .where(table.c.id.in_(waiting))
+        .where(table.c.id == waiting.c.id)
         .values(claimed_until=func.now() + CLAIM, attempts=table.c.attempts + 1)
         .returning(table)
     )

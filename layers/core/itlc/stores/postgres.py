@@ -44,9 +44,8 @@ LIMITS_OF_A_SNAPSHOT = (
 SERIALIZATION_FAILURE, DEADLOCK = "40001", "40P01"
 # SQLSTATE classes: connection exception, operator intervention, insufficient resources, system error (of the disk, say)
 AWAY = {"08", "57", "53", "58"}
-# What a server says that has others in the way for too long, that ended a worker's idle transaction, or that is no
-# longer the one to write to.
-NOT_NOW = {"40001", "40P01", "55P03", "25P03", "25006"}
+# What a server says that has others in the way for too long, or that ended a worker's idle transaction.
+NOT_NOW = {"40001", "40P01", "55P03", "25P03"}
 QUERY_CANCELED = "57014"  # it took longer than a statement may
 CANNOT_CONNECT_NOW = "57P03"  # the server is starting up, or shutting down
 
