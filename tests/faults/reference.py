@@ -237,12 +237,14 @@ class Market:
     def refuse_refund(self, order_id: int, amount: Fraction) -> int | None:
         """The status of the answer that a refund is refused with at once; None where it begins."""
         order = self.orders[order_id]
-        running = any(
-            one.order_id == order_id and one.stage not in ("settled", "ended") for one in self.refunds.values()
-        )
-        if order.status != "paid" or running or amount > order.amount - order.refunded:
+        if order.status != "paid" or self.has_to_wait(order_id) or amount > order.amount - order.refunded:
             return 409
         return None if self.tokens_back(order_id, amount) else 422
+
+    def has_to_wait(self, order_id: int) -> bool:
+        """Whether another refund of the order is under way."""
+        ours = (refund for refund in self.refunds.values() if refund.order_id == order_id)
+        return any(refund.stage not in ("settled", "ended") for refund in ours)
 
     def begin_refund(self, refund_id: str, order_id: int, amount: Fraction) -> Refund:
         """A refund is under way."""

@@ -106,6 +106,17 @@ class Request:
     key: str
     began: Payment | Refund | None
     status: int
+    first: tuple[str, dict[str, Any]] | None = None
+    """The first message of what it began."""
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """A refund that another one stood in the way of: it may be asked for again, with the same key."""
+
+    order_id: int
+    part: int
+    key: str
 
 
 class People(RuleBasedStateMachine):
@@ -119,6 +130,7 @@ class People(RuleBasedStateMachine):
         self.who: dict[int, As] = {}
         self.services: dict[int, int] = {}
         self.requests: list[Request] = []
+        self.put_off: list[PutOff] = []
         self.steps_left: int | None = None
         self.stores.empty()
         self.patch = pytest.MonkeyPatch()
@@ -321,12 +333,12 @@ class People(RuleBasedStateMachine):
         key = str(uuid.uuid4())
         with self.cut_after(cut):
             answer = who.call(operation, key=key, **ids)
-        payment = None
+        payment = first = None
         if begins:
             (row,) = self._begun("payments", answer)
-            payment = self.market.begin_payment(row, begins)
-            self._run("collect", {"payment_id": row}, cut)
-        self._answered(Request(who, operation, None, ids, key, payment, 409), answer)
+            payment, first = self.market.begin_payment(row, begins), ("collect", {"payment_id": row})
+            self._run(first, cut)
+        self._answered(Request(who, operation, None, ids, key, payment, 409, first), answer)
 
     @precondition(lambda self: self.market.orders)
     @rule(which=NUMBERS, paid=some.sampled_from([True, True, True, False]), part=some.integers(0, 110), cut=CUTS)
@@ -341,24 +353,37 @@ class People(RuleBasedStateMachine):
         for part in parts:
             self._refund(order_id, part, None)
 
-    def _refund(self, order_id: int, part: int, cut: int | None) -> None:
+    @precondition(lambda self: self.put_off)
+    @rule(which=NUMBERS)
+    def ask_again(self, which: int) -> None:
+        """A refund that had to wait for another is asked for once more: the key has kept nothing."""
+        asked = _one(self.put_off, which)
+        self.put_off.remove(asked)
+        self._refund(asked.order_id, asked.part, None, asked.key)
+
+    def _refund(self, order_id: int, part: int, cut: int | None, key: str | None = None) -> None:
         order = self.market.orders[order_id]
         if not self.market.people[order.provider].alive:
             return
         cents = max(Decimal("0.01"), Decimal(int(order.amount * part)) / 100)  # of each hundred so many, and 0 is all
         amount = Fraction(cents) if part else order.amount - order.refunded
         ids: dict[str, Any] = {"order_id": order_id}
-        key, who = str(uuid.uuid4()), self.who[order.provider]
+        key, who = key or str(uuid.uuid4()), self.who[order.provider]
         body = {"amount": str(cents)} if part else None
         refused = self.market.refuse_refund(order_id, amount)
         with self.cut_after(cut):
             answer = who.call("refund_order", body, key=key, **ids)
-        refund = None
+        if refused is not None and self.market.has_to_wait(order_id):
+            assert answer.status == refused, answer.text
+            assert "Retry-After" in answer.headers
+            self.put_off.append(PutOff(order_id, part, key))
+            return
+        refund = first = None
         if refused is None:
             (row,) = self._begun("refunds", answer)
-            refund = self.market.begin_refund(row, order_id, amount)
-            self._run("refund", {"refund_id": row}, cut)
-        self._answered(Request(who, "refund_order", body, ids, key, refund, refused or 0), answer)
+            refund, first = self.market.begin_refund(row, order_id, amount), ("refund", {"refund_id": row})
+            self._run(first, cut)
+        self._answered(Request(who, "refund_order", body, ids, key, refund, refused or 0, first), answer)
 
     def _begun(self, table: str, answer: Response) -> list[str]:
         known = self.market.payments if table == "payments" else self.market.refunds
@@ -367,9 +392,9 @@ class People(RuleBasedStateMachine):
         assert len(new) == 1, f"{answer.status}: {answer.text}"
         return new
 
-    def _run(self, type: str, payload: dict[str, Any], steps: int | None) -> None:
+    def _run(self, first: tuple[str, dict[str, Any]], steps: int | None) -> None:
         """What the request itself does of the saga, until it is cut off."""
-        waiting, done = [(type, payload)], 0
+        waiting, done = [first], 0
         while waiting and done != steps:
             waiting.extend(self._apply(*waiting.pop(0)))
             done += 1
@@ -416,18 +441,25 @@ class People(RuleBasedStateMachine):
         self.requests.append(request)
 
     @precondition(lambda self: self.requests)
-    @rule(which=NUMBERS)
-    def repeat(self, which: int) -> None:
+    @rule(which=NUMBERS, later=some.booleans())
+    def repeat(self, which: int, later: bool) -> None:
+        """The same request comes again. What the first one began and has no answer yet is left to it at first; `later`,
+        when it must have ended or died, this one goes on with it."""
         request = _one(self.requests, which)
         user_id = request.who.user_id
         assert user_id is not None
         if not self.market.people[user_id].alive:
             return
+        under_way = request.began is not None and request.began.answer == 202
+        if under_way:
+            began = "UPDATE idempotency_keys SET created_at = now() - make_interval(secs => :age) WHERE key = :key"
+            self.stores.rows("itlc_orders", began, age=11 if later else 0, key=request.key)
         again = request.who.call(request.operation, request.body, key=request.key, **request.ids)
+        if under_way and later and request.first:
+            self._run(request.first, None)
         expected = request.began.answer if request.began else request.status
-        still_running = request.began is not None and expected == 202
-        assert again.status == (409 if still_running else expected), f"{request}: {again.text}"
-        assert again.headers.get("Idempotency-Replayed") == (None if still_running else "true")
+        assert again.status == (409 if under_way and not later else expected), f"{request}: {again.text}"
+        assert again.headers.get("Idempotency-Replayed") == (None if under_way else "true")
 
     # Messages
 

@@ -8,10 +8,10 @@ from itlc.settings import settings
 from itlc.stores import postgres
 
 from tests.operations.wallet.test_payments import Cut, cut
-from tests.support.calling import As, Response, nobody
+from tests.support.calling import As, Response, deliver, nobody
 from tests.support.market import order_in
 from tests.support.money import deliver_again, give, holder, ledger_holds, money, payable, tokens_of
-from tests.support.queues import drain
+from tests.support.queues import consumers, drain, receive_all
 from tests.support.stack import Stores
 
 
@@ -196,6 +196,23 @@ def test_cut_off_it_answers_202_and_the_queue_settles(
     assert money(stores) == before
     again = refund(bob, order_id, {"amount": 5}, key="another key")
     assert (again.status, again["refunded_tokens"]) == (201, 55), "what passes by itself is not kept under the key"
+
+
+def test_a_refund_that_comes_to_nothing_keeps_no_words_of_who_has_left(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = paid(ada, bob)
+    drain()
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.users, 1, Cut())
+        assert refund(bob, order_id, {"amount": 50}, key="my own words").status == 202
+    (message,) = receive_all("payments")
+    assert bob.call("erase_me").status == 202
+    drain()
+    assert deliver(consumers()["payments"], message) == []
+    drain()
+    assert stores.rows("itlc_orders", "SELECT status, key FROM refunds") == [{"status": "declined", "key": ""}]
+    assert stores.rows("itlc_orders", "SELECT key FROM idempotency_keys WHERE operation = 'refund_order'") == []
 
 
 def test_who_asks_again_goes_on_with_what_was_cut_off(

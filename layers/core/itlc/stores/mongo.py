@@ -410,27 +410,31 @@ def forget_keys(documents: "Collection[Document]", caller: str, limit: int) -> i
 
 
 def purge_keys(documents: "Collection[Document]", limit: int) -> int:
-    """Take up to `limit` keys whose time is over off the documents of one collection; returns how many.
+    """Take up to `limit` keys whose time is over off the documents of one collection, the oldest first; returns how
+    many. They are named by where the last one stands, not by a list, which some servers compare with each document.
 
     What is left of deleted documents goes once it holds neither a key nor a waiting event: with its key, or, where the
     key or the last event was taken off before, up to `limit` of them when no spent key is left.
     """
-    spent = {"idempotency.expires_at": {"$lt": now()}}
-    these = {"_id": {"$in": [found["_id"] for found in documents.find(spent, {"_id": 1}, limit=limit)]}}
-    many = len(these["_id"]["$in"])
-    if documents.name == BOOKKEEPING:
-        documents.delete_many({"$and": [these, spent, NOTHING_WAITS]})
-    documents.update_many({"$and": [these, spent]}, {"$unset": {"idempotency": ""}})
-    return many if documents.name != BOOKKEEPING or many == limit else many + _remove_empty(documents, limit)
+    moment = "idempotency.expires_at"
+    oldest = documents.find({moment: {"$lt": now()}}, {moment: 1}).sort([(moment, 1), ("_id", 1)]).limit(limit)
+    spent = list(oldest)
+    if spent:
+        last, until = spent[-1]["_id"], spent[-1]["idempotency"]["expires_at"]
+        these = {"$or": [{moment: {"$lt": until}}, {moment: until, "_id": {"$lte": last}}]}
+        if documents.name == BOOKKEEPING:
+            documents.delete_many({"$and": [these, NOTHING_WAITS]})
+        documents.update_many(these, {"$unset": {"idempotency": ""}})
+    full = len(spent) == limit
+    return len(spent) if full or documents.name != BOOKKEEPING else len(spent) + _remove_empty(documents, limit)
 
 
 def _remove_empty(documents: "Collection[Document]", limit: int) -> int:
-    """Remove up to `limit` documents of the bookkeeping that hold nothing any more; returns how many. They are found
-    among those without a key by an index that is not sparse (`without_key`)."""
-    empty = [{"idempotency.expires_at": {"$exists": False}}, NOTHING_WAITS]
-    found = documents.find({"$and": empty}, {"_id": 1}, limit=limit)
-    ids = [document["_id"] for document in found]
-    return documents.delete_many({"$and": [{"_id": {"$in": ids}}, *empty]}).deleted_count if ids else 0
+    """Remove the first `limit` documents of the bookkeeping that hold nothing any more; returns how many. They are
+    found among those without a key, by an index that is not sparse (`without_key`), where they stand by their ids."""
+    empty = {"idempotency.expires_at": {"$exists": False}, **NOTHING_WAITS}
+    ids = [document["_id"] for document in documents.find(empty, {"_id": 1}).sort("_id", 1).limit(limit)]
+    return documents.delete_many({"_id": {"$gte": ids[0], "$lte": ids[-1]}, **empty}).deleted_count if ids else 0
 
 
 def purge_counts(limit: int) -> int:

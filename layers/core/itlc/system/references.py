@@ -228,8 +228,7 @@ LEFT = {
         WHERE customer_id = {THEM} AND status <> 'paying' AND (project_id IS NOT NULL OR key <> '')
         UNION ALL
         SELECT 'refund:' || r.id FROM refunds r JOIN orders o ON o.id = r.order_id
-        WHERE o.provider_user_id = {THEM} AND r.key_caller = 'user:' || o.provider_user_id
-            AND r.status <> 'refunding' AND r.key <> ''
+        WHERE o.provider_user_id = {THEM} AND r.key_caller = 'user:' || o.provider_user_id AND r.key <> ''
         UNION ALL
         SELECT 'notification:' || id FROM notifications WHERE user_id = {THEM}
     """,  # noqa: S608 - of constants

@@ -47,8 +47,8 @@ def fail_pending(user_id: int) -> None:
 
 
 def erase(db: Connection, user_id: int) -> None:
-    """Of `itlc_orders`: payments and refunds that have ended belong to no project any more, and forget the words of
-    their idempotency keys, as the keys themselves do at the same moment."""
+    """Of `itlc_orders`: payments that have ended belong to no project any more; they and the refunds forget the words
+    of their idempotency keys, as the keys themselves do at the same moment."""
     repository.forget_projects_and_keys(db, user_id)
     keys.forget(db, f"user:{user_id}")
 

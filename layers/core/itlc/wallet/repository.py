@@ -251,9 +251,9 @@ def pending_topups_of(db: Connection, user_id: int, after_id: int, limit: int) -
 
 
 def forget_projects_and_keys(db: Connection, user_id: int) -> None:
-    """Take the idempotency keys, which are a client's own words, and the projects off the payments and refunds that a
-    user began and that have ended."""
+    """Take the projects and the idempotency keys, which are a client's own words, off a user's payments that have
+    ended, and the keys off all refunds that the user began: one that is under way still ends, but its answer is asked
+    for by nobody."""
     paid = (payments.c.customer_id == user_id, payments.c.status != "paying")
     db.execute(update(payments).where(*paid).values(key="", project_id=None))
-    given_back = (refunds.c.key_caller == f"user:{user_id}", refunds.c.status != "refunding")
-    db.execute(update(refunds).where(*given_back).values(key=""))
+    db.execute(update(refunds).where(refunds.c.key_caller == f"user:{user_id}").values(key=""))
