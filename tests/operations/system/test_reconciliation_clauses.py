@@ -336,17 +336,22 @@ def payment_without_either(world: World, eve: As) -> None:
     payment_ended(world, eve, "key = ''")
 
 
-def refund_with_key(world: World, eve: As) -> str:
+def refund_with_key(world: World, eve: As, status: str = "declined") -> str:
     refund_id = uuid.uuid4()
     world.sql(
         "itlc_orders",
         "INSERT INTO refunds (id, order_id, amount, tokens, status, key_caller, key_operation, key, key_fingerprint) "
-        "VALUES (:id, :order_id, 1, 1, 'declined', :caller, 'refund_order', 'a', 'f')",
+        "VALUES (:id, :order_id, 1, 1, :status, :caller, 'refund_order', 'a', 'f')",
         id=refund_id,
+        status=status,
         order_id=provided(world, eve),
         caller=f"user:{eve.user_id}",
     )
     return f"refund:{refund_id}"
+
+
+def refund_under_way_with_key(world: World, eve: As) -> str:
+    return refund_with_key(world, eve, "refunding")
 
 
 def key_in(database: str) -> Callable[[World, As], str]:
@@ -455,7 +460,8 @@ def rating_of_nobody_in_words(world: World, eve: As) -> str:
         *(bid_made, bid_received, bid_with_message, bid_of_project),
         *(order_made, order_received, order_completed, order_being_paid),
         *(order_of_project, order_with_reason, order_with_anothers_reason, checkin_with_note, project_progress),
-        *(payment_with_key, payment_of_project, payment_without_either, refund_with_key, topup),
+        *(payment_with_key, payment_of_project, payment_without_either, topup),
+        *(refund_with_key, refund_under_way_with_key),
         *(key_in(database.name) for database in postgres.DATABASES),
         *(key_in_mongodb, key_in_the_graph),
         *(blog, faq, review, rating_in_words, rating_without_words, rating_of_nobody, rating_of_nobody_in_words),
