@@ -256,4 +256,5 @@ def forget_projects_and_keys(db: Connection, user_id: int) -> None:
     for by nobody."""
     paid = (payments.c.customer_id == user_id, payments.c.status != "paying")
     db.execute(update(payments).where(*paid).values(key="", project_id=None))
-    db.execute(update(refunds).where(refunds.c.key_caller == f"user:{user_id}").values(key=""))
+    given_back = refunds.c.key_caller == f"user:{user_id}"
+    db.execute(update(refunds).where(given_back).values(key=""))
