@@ -7,7 +7,7 @@ import pytest
 from infra.local.stack import Endpoints
 from tests.fuzz.run import fuzz, operations
 
-EXAMPLES, ONE_EDGE_OF, SEED = 1, 12, 2026
+EXAMPLES, ONE_EDGE_OF, SEED = 1, 8, 2026
 
 
 @pytest.mark.timeout(1800)

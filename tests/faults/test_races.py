@@ -199,7 +199,8 @@ def test_two_who_pay_each_other_do_not_wait_in_a_circle(ada: As, crew: Crew, sto
     hers = [(pay, (ada, order_id, str(order_id))) for order_id in payable(ada, cy, *["10.00"] * each)]
     theirs = [(pay, (cy, order_id, str(order_id))) for order_id in payable(cy, ada, *["10.00"] * each)]
     answers = race(crew, stores, [call for pair in zip(hers, theirs, strict=True) for call in pair])
-    assert set(statuses(answers)) <= {201, 202}  # on a busy machine the queue does what a request had no time for
+    assert statuses(answers) == {201: 2 * each}
+    assert tokens_of(stores, ada, cy) == [500, 500]
     recover(stores)
     assert {row["status"] for row in stores.rows("itlc_orders", "SELECT status FROM orders")} == {"paid"}
     assert tokens_of(stores, ada, cy) == [500, 500]
