@@ -38,7 +38,7 @@ FILL = {
         "ANALYZE",
     )
 }
-DOCUMENTS = scaled(full=10_000, share=2_000)
+DOCUMENTS = scaled(full=100_000, share=2_000)
 """Of each kind in MongoDB, whose embedded server reads all of them for each statement: seconds, the first time."""
 LEFT = {"notifications": 2 * KEPT, "inbox": KEPT, "outbox": KEPT, "idempotency_keys": KEPT}
 
