@@ -251,12 +251,12 @@ class DocumentWriter:
             emit = tuple(allow(document) or ())
             # Copied first: should the deletion not follow, the copy repeats what the document says, and that is
             # harmless, for an answer is the same and an event is applied once.
-            self._outlive(document, emit)
+            copy = self._outlive(document, emit)
             if self.documents.delete_one(same_version(document)).deleted_count:
-                self.note_emitted(document["_id"], *emit, within=self._bookkeeping)
+                self.note_emitted(copy, *emit, within=self._bookkeeping)
                 return
             for event in emit:
-                take_out(self._bookkeeping, document["_id"], event.id)
+                take_out(self._bookkeeping, copy, event.id)
             _step_aside(attempt)
         raise _too_busy(what)
 
@@ -276,21 +276,24 @@ class DocumentWriter:
     def _bookkeeping(self) -> "Collection[Document]":
         return self.documents.database[BOOKKEEPING]
 
-    def _outlive(self, document: Document, emit: tuple[events.Event, ...]) -> None:
+    def _outlive(self, document: Document, emit: tuple[events.Event, ...]) -> ObjectId:
         """Keep a document's idempotency key and its waiting events, which are promises beyond its deletion, and the
-        events of the deletion itself."""
-        keep: Document = {}
-        if document.get("idempotency"):
-            keep["$set"] = {"idempotency": document["idempotency"]}
+        events of the deletion itself, in a document of the bookkeeping; returns its id.
+
+        It is a new one each time, so that what is in the bookkeeping only ever gets less: one that holds nothing any
+        more may be removed whatever else goes on.
+        """
+        copy: Document = {"_id": ObjectId()}
         waiting = [*document.get("outbox", []), *(outbox_entry(event) for event in emit)]
         if waiting:
-            keep["$push"] = {"outbox": {"$each": waiting}}
-        for _ in range(2 if keep else 0):  # deleted twice at the same time: one copy is refused, and joins the other
-            with suppress(DuplicateKeyError):
-                self._bookkeeping.update_one({"_id": document["_id"]}, keep, upsert=True)
-                return
-        if waiting:  # the key is kept by another document, which answers for it
-            self._bookkeeping.update_one({"_id": document["_id"]}, {"$push": keep["$push"]}, upsert=True)
+            copy["outbox"] = waiting
+        if document.get("idempotency"):
+            with suppress(DuplicateKeyError):  # the key is kept by another document, which answers for it
+                self._bookkeeping.insert_one({**copy, "idempotency": document["idempotency"]})
+                return copy["_id"]
+        if waiting:
+            self._bookkeeping.insert_one(copy)
+        return copy["_id"]
 
     def note_emitted(
         self, object_id: ObjectId, *emitted: events.Event, within: "Collection[Document] | None" = None
@@ -402,47 +405,46 @@ def _take_off_key(documents: "Collection[Document]", found: Document) -> None:
 def forget_keys(documents: "Collection[Document]", caller: str, limit: int) -> int:
     """Take up to `limit` keys of a caller (`user:12`), with the answers kept under them, off the documents of one
     collection; returns how many. Call it until there are none."""
-    theirs = {"idempotency.caller": caller}
-    ids = [document["_id"] for document in documents.find(theirs, {"_id": 1}, limit=limit)]
-    if ids:
-        documents.update_many({"_id": {"$in": ids}, **theirs}, {"$unset": {"idempotency": ""}})
-    return len(ids)
+    return _take_off_keys(documents, {"idempotency.caller": caller}, limit)
 
 
 def purge_keys(documents: "Collection[Document]", limit: int) -> int:
-    """Take up to `limit` keys whose time is over off the documents of one collection, the oldest first; returns how
-    many. They are named by where the last one stands, not by a list, which some servers compare with each document.
-
-    What is left of deleted documents goes once it holds neither a key nor a waiting event: with its key, or, where the
-    key or the last event was taken off before, up to `limit` of them when no spent key is left.
-    """
+    """Take up to `limit` keys whose time is over off the documents of one collection; returns how many. What holds
+    neither a good key nor a waiting event goes from the bookkeeping as a whole, and counts as one."""
     moment = "idempotency.expires_at"
-    oldest = documents.find({moment: {"$lt": now()}}, {moment: 1}).sort([(moment, 1), ("_id", 1)]).limit(limit)
-    spent = list(oldest)
-    if spent:
-        last, until = spent[-1]["_id"], spent[-1]["idempotency"]["expires_at"]
-        these = {"$or": [{moment: {"$lt": until}}, {moment: until, "_id": {"$lte": last}}]}
-        if documents.name == BOOKKEEPING:
-            documents.delete_many({"$and": [these, NOTHING_WAITS]})
-        documents.update_many(these, {"$unset": {"idempotency": ""}})
-    full = len(spent) == limit
-    return len(spent) if full or documents.name != BOOKKEEPING else len(spent) + _remove_empty(documents, limit)
+    spent: Document = {moment: {"$lt": now()}}
+    removed = 0
+    if documents.name == BOOKKEEPING:
+        no_good_key = {"$or": [spent, {moment: {"$exists": False}}]}
+        removed = _remove(documents, {"$and": [no_good_key, NOTHING_WAITS]}, limit)
+    return removed + (_take_off_keys(documents, spent, limit - removed) if removed < limit else 0)
 
 
-def _remove_empty(documents: "Collection[Document]", limit: int) -> int:
-    """Remove the first `limit` documents of the bookkeeping that hold nothing any more; returns how many. They are
-    found among those without a key, by an index that is not sparse (`without_key`), where they stand by their ids."""
-    empty = {"idempotency.expires_at": {"$exists": False}, **NOTHING_WAITS}
-    ids = [document["_id"] for document in documents.find(empty, {"_id": 1}).sort("_id", 1).limit(limit)]
-    return documents.delete_many({"_id": {"$gte": ids[0], "$lte": ids[-1]}, **empty}).deleted_count if ids else 0
+def _take_off_keys(documents: "Collection[Document]", where: Document, limit: int) -> int:
+    ids = _some_ids(documents, where, limit)
+    if ids:
+        documents.update_many({"_id": {"$in": ids}}, {"$unset": {"idempotency": ""}})
+    return len(ids)
+
+
+def _remove(documents: "Collection[Document]", where: Document, limit: int) -> int:
+    ids = _some_ids(documents, where, limit)
+    if ids:
+        documents.delete_many({"_id": {"$in": ids}})
+    return len(ids)
+
+
+def _some_ids(documents: "Collection[Document]", where: Document, limit: int) -> list[Any]:
+    """The ids of up to `limit` documents that match `where`, to name them by in the statement that follows. Only for
+    what stays true of a document once it is (a key is never another one, and what the bookkeeping holds only ever gets
+    less): that statement asks no more, for where it does, some servers compare each document with the whole list."""
+    return [document["_id"] for document in documents.find(where, {"_id": 1}, limit=limit)]
 
 
 def purge_counts(limit: int) -> int:
     """Remove up to `limit` counts of requests in windows that are over; returns how many. Raises StoreAway."""
     with DocumentStore(REQUEST_COUNTS).read() as counts:
-        over = {"window_end": {"$lt": datetime.now(UTC) - CLOCKS_APART}}
-        old = [found["_id"] for found in counts.find(over, {"_id": 1}, limit=limit)]
-        return counts.delete_many({"_id": {"$in": old}}).deleted_count if old else 0
+        return _remove(counts, {"window_end": {"$lt": datetime.now(UTC) - CLOCKS_APART}}, limit)
 
 
 def outbox_entry(event: events.Event) -> Document:
@@ -507,16 +509,13 @@ def forget_notices(user_id: int, emails: "AnyCollection[str]", limit: int) -> in
     Call it until there are none. Raises StoreAway."""
     with sent_events.read() as sent:
         told = [{"user_ids": user_id}, {"emails": {"$in": [email.lower() for email in emails]}}]
-        ids = [document["_id"] for document in sent.find({"$or": told}, {"_id": 1}, limit=limit)]
-        return sent.delete_many({"_id": {"$in": ids}}).deleted_count if ids else 0
+        return _remove(sent, {"$or": told}, limit)
 
 
 def purge_sent(older_than: timedelta, limit: int) -> int:
     """Remove up to `limit` events that were sent longer ago than that; returns how many. Raises StoreAway."""
     with sent_events.read() as sent:
-        old = {"published_at": {"$lt": now() - older_than}}
-        ids = [document["_id"] for document in sent.find(old, {"_id": 1}, limit=limit)]
-        return sent.delete_many({"_id": {"$in": ids}}).deleted_count if ids else 0
+        return _remove(sent, {"published_at": {"$lt": now() - older_than}}, limit)
 
 
 def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int]:
