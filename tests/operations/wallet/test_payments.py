@@ -12,7 +12,7 @@ from itlc.errors import StoreAway
 from itlc.settings import settings
 from itlc.stores import postgres
 from itlc.wallet import payments
-from itlc.wallet.saga import Cause, Saga
+from itlc.wallet.saga import Cause, Limit, Saga
 
 from tests.support.calling import As, Response, deliver, nobody
 from tests.support.market import order_in
@@ -372,8 +372,8 @@ def test_with_the_orders_away_after_the_pivot_it_answers_202_not_503(
     def away() -> Any:
         raise StoreAway("itlc_orders")
 
-    def run_then_lose_sight(saga: Saga, event: events.Event, seconds: float) -> None:
-        run(saga, event, seconds)
+    def run_then_lose_sight(saga: Saga, event: events.Event, limit: Limit) -> None:
+        run(saga, event, limit)
         monkeypatch.setattr(postgres.orders, "read", away)
 
     run = Saga.run
@@ -403,25 +403,38 @@ def test_a_201_says_that_the_provider_has_the_tokens_whoever_went_on_with_the_pa
     assert tokens_of(stores, ada, bob) == [380, 120]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "status", "tokens"),
+    [(3, 201, [380, 120]), (4.5, 201, [380, 0]), (6, 202, [380, 0])],
+    ids=["it begins what is owed after 6 s", "but not after 9 s", "and no other step after 6 s"],
+)
 def test_a_request_leaves_to_the_queue_what_takes_too_long(
-    ada: As, bob: As, order: int, stores: Stores, monkeypatch: pytest.MonkeyPatch
+    ada: As,
+    bob: As,
+    order: int,
+    stores: Stores,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    status: int,
+    tokens: list[int],
 ) -> None:
     apply, clock = Saga.apply, time.monotonic
     late = 0.0
 
     def slowly(saga: Saga, event: events.Event) -> Any:
         nonlocal late
-        late += 3
+        late += seconds
         return apply(saga, event)
 
     with monkeypatch.context() as patch:
         patch.setattr(Saga, "apply", slowly)
         patch.setattr(time, "monotonic", lambda: clock() + late)
-        response = pay(ada, order)  # two steps: the third would begin 6 s after the first
-    assert response.status == 201
-    assert tokens_of(stores, ada, bob) == [380, 0]
+        response = pay(ada, order)
+    assert response.status == status
+    assert tokens_of(stores, ada, bob) == tokens
     drain()
     assert tokens_of(stores, ada, bob) == [380, 120]
+    assert pay(ada, order).status == 201
 
 
 def test_with_the_queues_away_it_is_settled_all_the_same(

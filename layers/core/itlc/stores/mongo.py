@@ -251,12 +251,12 @@ class DocumentWriter:
             emit = tuple(allow(document) or ())
             # Copied first: should the deletion not follow, the copy repeats what the document says, and that is
             # harmless, for an answer is the same and an event is applied once.
-            copy = self._outlive(document, emit)
+            copy_id = self._outlive(document, emit)
             if self.documents.delete_one(same_version(document)).deleted_count:
-                self.note_emitted(copy, *emit, within=self._bookkeeping)
+                self.note_emitted(copy_id, *emit, within=self._bookkeeping)
                 return
             for event in emit:
-                take_out(self._bookkeeping, copy, event.id)
+                take_out(self._bookkeeping, copy_id, event.id)
             _step_aside(attempt)
         raise _too_busy(what)
 
@@ -283,17 +283,18 @@ class DocumentWriter:
         It is a new one each time, so that what is in the bookkeeping only ever gets less: one that holds nothing any
         more may be removed whatever else goes on.
         """
-        copy: Document = {"_id": ObjectId()}
+        copy_id = ObjectId()
+        copy: Document = {"_id": copy_id}
         waiting = [*document.get("outbox", []), *(outbox_entry(event) for event in emit)]
         if waiting:
             copy["outbox"] = waiting
         if document.get("idempotency"):
             with suppress(DuplicateKeyError):  # the key is kept by another document, which answers for it
                 self._bookkeeping.insert_one({**copy, "idempotency": document["idempotency"]})
-                return copy["_id"]
+                return copy_id
         if waiting:
             self._bookkeeping.insert_one(copy)
-        return copy["_id"]
+        return copy_id
 
     def note_emitted(
         self, object_id: ObjectId, *emitted: events.Event, within: "Collection[Document] | None" = None

@@ -404,8 +404,8 @@ SAGA = Saga(
         "collect": Step(postgres.users, collect, Cause(postgres.orders, Collect, _collect_again)),
         "collected": Step(postgres.orders, pivot, sent_by(postgres.users, Collected), parts=_parts),
         "declined": Step(postgres.orders, undo, sent_by(postgres.users, Declined)),
-        "release": Step(postgres.users, release, Cause(postgres.orders, Release, _release_again)),
-        "give_back": Step(postgres.users, give_back, Cause(postgres.orders, GiveBack, _give_back_again)),
+        "release": Step(postgres.users, release, Cause(postgres.orders, Release, _release_again), owed=True),
+        "give_back": Step(postgres.users, give_back, Cause(postgres.orders, GiveBack, _give_back_again), owed=True),
     },
 )
 

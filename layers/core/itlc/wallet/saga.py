@@ -93,12 +93,14 @@ WHOLE = ("",)
 @dataclass(frozen=True)
 class Step:
     """What is done with one type of event: `work(db, event)` in one transaction of `store` returns what follows, told
-    apart by the event's `parts` (see `then`). The event has a `cause`."""
+    apart by the event's `parts` (see `then`). The event has a `cause`. Where it is `owed`, the step before has settled
+    the matter, and this one only hands over what somebody is due."""
 
     store: Database
     work: Work
     cause: Cause
     parts: Callable[[Event], Sequence[str]] = lambda _: WHOLE
+    owed: bool = False
 
     def take(self, db: Connection, event: Event) -> Sequence[Event]:
         """Do the work, and emit what follows from it, in the transaction at hand; returns what follows."""
@@ -106,6 +108,14 @@ class Step:
         for one in following:
             outbox.emit(db, one)
         return following
+
+
+@dataclass(frozen=True)
+class Limit:
+    """After how many seconds a run begins no further step: one that is `owed` may begin later than any other."""
+
+    seconds: float
+    owed_seconds: float
 
 
 @dataclass(frozen=True)
@@ -148,13 +158,16 @@ class Saga:
         step = self.steps[event.type]
         return step.store.write(lambda db: step.take(db, event))
 
-    def run(self, event: Event, seconds: float | None = None) -> None:
-        """Do the step that `event` asks for, and all that follow from it; after so many `seconds` no further one is
-        begun. What is left is in the queue."""
-        until = None if seconds is None else time.monotonic() + seconds
+    def run(self, event: Event, limit: Limit | None = None) -> None:
+        """Do the step that `event` asks for, and all that follow from it, within the limit. What is left is in the
+        queue."""
+        began = time.monotonic()
         waiting = [event]
-        while waiting and (until is None or time.monotonic() < until):
+        while waiting and (limit is None or time.monotonic() - began < self._seconds_for(waiting[0], limit)):
             waiting.extend(self.apply(waiting.pop(0)))
+
+    def _seconds_for(self, event: Event, limit: Limit) -> float:
+        return limit.owed_seconds if self.steps[event.type].owed else limit.seconds
 
     def _followed(self, db: Connection, event: Event) -> list[Event]:
         table = db.info["database"].outbox

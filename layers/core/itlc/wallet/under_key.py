@@ -19,11 +19,11 @@ from itlc.fields import View
 from itlc.idempotency import Answer, Key, Replayed
 from itlc.stores import outbox, postgres
 from itlc.stores.postgres import keys
-from itlc.wallet.saga import Saga
+from itlc.wallet.saga import Limit, Saga
 
 Begun = TypeVar("Begun", bound=Event | None)
 log = logging.getLogger(__name__)
-AT_ONCE_SECONDS = 5.0
+AT_ONCE = Limit(seconds=5.0, owed_seconds=8.0)
 """After that, a request begins no further step: its function has 10 seconds, and a step may take some of them."""
 
 
@@ -58,7 +58,7 @@ def run_on(saga: Saga, first: Event, key: Key, *, meanwhile: View) -> Reply:
     """Run a saga that has begun as far as it goes within a few seconds, and return the answer that is kept under the
     key; 202 with `meanwhile` where it could not be settled at once. What is left is done by the queue."""
     try:
-        saga.run(first, AT_ONCE_SECONDS)
+        saga.run(first, AT_ONCE)
     except Exception:  # it has begun: from here on nothing may tell the caller that it has not
         log.warning("the queue goes on with %s", first.aggregate, exc_info=True)
     try:
