@@ -128,3 +128,10 @@ def test_no_more_than_was_charged_is_given_back() -> None:
         Decimal(100), refunded_amount=Decimal(0), refunded_tokens=0, charged=100, rate=Decimal(2)
     )
     assert given_back == 100
+
+
+def test_where_too_much_was_given_back_nothing_more_is() -> None:
+    given_back = tokens_to_give_back(
+        Decimal(1), refunded_amount=Decimal(1), refunded_tokens=9, charged=10, rate=Decimal(1)
+    )
+    assert given_back == 0

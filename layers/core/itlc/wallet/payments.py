@@ -253,12 +253,7 @@ def pivot(db: Connection, event: Event) -> Sequence[Event]:
     payment = repository.payment_for_change(db, told.payment_id)
     if payment is not None and payment.status == "settled":
         return []
-    if (
-        payment is None
-        or payment.status != "paying"
-        or len(rows) != len(told.orders)
-        or any(row.status != "paying" for row in rows)
-    ):
+    if payment is None or payment.status != "paying" or any(row.status != "paying" for row in rows):
         return _overtaken(db, event, told, payment, rows)
     for row, share in zip(rows, _by_id(told.orders), strict=True):
         _pay(db, row, share, payment)

@@ -25,7 +25,6 @@ from itlc.notices import notice
 from itlc.orders import model as order_rules
 from itlc.orders import repository as orders
 from itlc.orders.service import refresh_progress, visible
-from itlc.settings import settings
 from itlc.stores import outbox, postgres
 from itlc.wallet import ledger, repository, unfinished
 from itlc.wallet.model import (
@@ -108,7 +107,7 @@ def _begin(db: Connection, row: Row[Any], amount: Decimal | None, key: Key) -> E
         refunded_amount=row.refunded_amount,
         refunded_tokens=row.refunded_tokens,
         charged=row.tokens_charged or 0,
-        rate=repository.rate_paid(db, row.id) or settings().token_rate,
+        rate=repository.rate_paid(db, row.id),
     )
     if tokens == 0:
         raise invalid("amount", f"{asked:.2f} is worth no whole token, after what was given back before")

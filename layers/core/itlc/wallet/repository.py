@@ -122,14 +122,14 @@ def end_payment(db: Connection, payment_id: uuid.UUID, status: str, balance: int
         db.execute(free.values(declined=True))
 
 
-def rate_paid(db: Connection, order_id: int) -> Decimal | None:
-    """The rate at which an order was paid, or None when it was not."""
+def rate_paid(db: Connection, order_id: int) -> Decimal:
+    """The rate at which an order was paid, which has its payment."""
     found = (
         select(payments.c.rate)
         .join(payment_orders, payment_orders.c.payment_id == payments.c.id)
         .where(payment_orders.c.order_id == order_id, payment_orders.c.declined.is_(False))
     )
-    return db.execute(found).scalar_one_or_none()
+    return db.execute(found).scalar_one()
 
 
 # Refunds
