@@ -129,7 +129,8 @@ def rate_paid(db: Connection, order_id: int) -> Decimal:
         .join(payment_orders, payment_orders.c.payment_id == payments.c.id)
         .where(payment_orders.c.order_id == order_id, payment_orders.c.declined.is_(False))
     )
-    return db.execute(found).scalar_one()
+    rate: Decimal = db.execute(found).scalar_one()
+    return rate
 
 
 # Refunds
@@ -256,5 +257,5 @@ def forget_projects_and_keys(db: Connection, user_id: int) -> None:
     for by nobody."""
     paid = (payments.c.customer_id == user_id, payments.c.status != "paying")
     db.execute(update(payments).where(*paid).values(key="", project_id=None))
-    given_back = refunds.c.key_caller == f"user:{user_id}"
-    db.execute(update(refunds).where(given_back).values(key=""))
+    given_back = (refunds.c.key_caller == f"user:{user_id}", refunds.c.key != "")
+    db.execute(update(refunds).where(*given_back).values(key=""))

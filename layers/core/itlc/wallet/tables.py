@@ -152,6 +152,7 @@ refunds = Table(
     Index("refunds_order", "order_id", "created_at"),
 )
 Index("refunds_open", refunds.c.created_at, postgresql_where=refunds.c.status == "refunding")
+Index("refunds_with_key", refunds.c.key_caller, postgresql_where=refunds.c.key != "")
 # One at a time, so that what is left to give back is always known.
 Index("refunds_one_at_a_time", refunds.c.order_id, unique=True, postgresql_where=refunds.c.status == "refunding")
 
