@@ -1,16 +1,18 @@
 """A message that somebody else has put into a queue moves nothing: it is a dead letter, with the reason."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from itlc.events import Event, event, read_event
+from itlc.stores import postgres
+from itlc.wallet import repository, topups
 
 from tests.operations.wallet.test_payments import pay
 from tests.support.calling import As, deliver
-from tests.support.money import holder, ledger_holds, money, outbox, payable
+from tests.support.money import give, holder, ledger_holds, money, outbox, payable
 from tests.support.queues import dead_letters, drain, receive_all
 from tests.support.stack import Stores
 
@@ -36,7 +38,7 @@ def sent(stores: Stores, type: str) -> Event:
     events = [
         read_event("topups" if consumer == "process_topups" else "payments", body) for consumer, body in outbox(stores)
     ]
-    return [one for one in events if one.type == type][-1]
+    return max((one for one in events if one.type == type), key=lambda one: one.created_at)
 
 
 def moves_nothing(stores: Stores, consumer: str, forged: Event, reason: str) -> None:
@@ -140,3 +142,53 @@ def test_what_was_sent_passes_however_often_it_comes(ada: As, bob: As, stores: S
     for consumer, body in outbox(stores):
         assert deliver(consumer, body) == []
     assert (dead_letters("payments"), dead_letters("topups"), money(stores)) == ([], [], before)
+
+
+def _declined_payment(ada: As, bob: As) -> None:
+    (order,) = payable(ada, bob, "501.00")
+    assert pay(ada, order).status == 402
+    drain()
+    give(ada.user_id or 0, 1)
+
+
+def _declined_refund(ada: As, bob: As) -> None:
+    (order,), (spent,) = payable(ada, bob, "10.00"), payable(bob, ada, "10.00")
+    assert (pay(ada, order).status, pay(bob, spent).status) == (201, 201)
+    assert bob.call("refund_order", key="r", order_id=order).status == 402
+    give(bob.user_id or 0, 10)
+
+
+def _failed_topup(ada: As, _: As) -> None:
+    topup = ada.call("top_up", {"amount": 5}, key="k")["id"]
+    receive_all("topups")
+    row = postgres.tokens.write(lambda db: repository.topup(db, topup))
+    assert row is not None
+    topups.SAGA.run(topups.close(row, "expired"))
+    assert ada.call("read_topup", topup_id=topup)["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("refused", "consumer", "type"),
+    [
+        (_declined_payment, "settle_payments", "collect"),
+        (_declined_refund, "settle_payments", "refund"),
+        (_failed_topup, "process_topups", "credit"),
+    ],
+    ids=["payment", "refund", "top-up"],
+)
+def test_what_was_refused_is_not_begun_once_more_by_a_message_that_says_the_same(
+    ada: As, bob: As, stores: Stores, refused: Callable[[As, As], None], consumer: str, type: str
+) -> None:
+    """Though by now there would be the tokens, or the room."""
+    refused(ada, bob)
+    drain()
+    moves_nothing(stores, consumer, as_new(sent(stores, type)), "is not the one that its cause makes")
+
+
+def test_a_message_is_about_what_its_cause_is_about(ada: As, stores: Stores) -> None:
+    assert ada.call("top_up", {"amount": 5}, key="k").status == 202
+    (body,) = receive_all("topups")
+    true = read_event("topups", body)
+    moves_nothing(stores, "process_topups", replace(true, aggregate="topup:77"), "is not the one that its cause makes")
+    assert deliver("process_topups", body) == []
+    assert ada.call("read_me")["tokens"] == 505

@@ -66,12 +66,18 @@ class Cause:
     made_again: Callable[[Connection, Event], Event]
 
     def confirm(self, event: Event) -> None:
-        """Raise Poison unless the event says what its cause does, StoreAway."""
+        """Raise Poison unless this is the event that its cause makes, by its id and by what it says; StoreAway."""
         asked = said(self.kind, event)
         with self.store.read() as db:
             made = self.made_again(db, event)
         if said(self.kind, made) != asked:
             raise Poison(f"a `{event.type}` of {event.aggregate} says something else than its cause")
+        if _identity(made) != _identity(event):
+            raise Poison(f"a `{event.type}` of {event.aggregate} is not the one that its cause makes, {made.id}")
+
+
+def _identity(event: Event) -> tuple[uuid.UUID, str, str, int | None]:
+    return uuid.UUID(event.id), event.type, event.aggregate, event.aggregate_version
 
 
 def sent_by(store: Database, kind: type[Payload]) -> Cause:
