@@ -315,4 +315,4 @@ def relay_what_waits_in_every_kind_of_store(market: Market) -> Begin:
 
 def _job(name: str) -> None:
     counts: dict[str, Any] = run_scheduled(name)
-    assert not counts.get("stores_away"), counts
+    assert not counts.get("failed"), counts

@@ -521,14 +521,12 @@ def purge_sent(older_than: timedelta, limit: int) -> int:
 
 def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int]:
     """Send waiting events of up to `limit` documents of one collection, passing over those that another relay holds;
-    returns how many were waiting and how many were sent."""
+    returns how many it got hold of and how many of them were sent."""
     moment = now()
-    waiting = 0
     claimed: list[tuple[ObjectId, events.Event]] = []
     for document in documents.find({"outbox.claimed_until": {"$lt": moment}}, {"outbox": 1}).limit(limit):
         for entry in document["outbox"]:
             if entry["claimed_until"] < moment:
-                waiting += 1
                 event = events.waiting_event(entry["id"], entry["event"])
                 if _claim(documents, document["_id"], entry) and event is not None:
                     claimed.append((document["_id"], event))
@@ -536,7 +534,7 @@ def relay(documents: "Collection[Document]", limit: int = 100) -> tuple[int, int
     for object_id, event in claimed:
         if event.id in sent:
             mark_published(documents, object_id, event)
-    return waiting, len(sent)
+    return len(claimed), len(sent)
 
 
 def _claim(documents: "Collection[Document]", object_id: ObjectId, entry: Document) -> bool:

@@ -36,8 +36,8 @@ class Swept:
 def relay(deadline: Deadline) -> dict[str, int]:
     """Sweep every outbox until it is empty or the time is up.
 
-    Returns how many events were `sent`, how many were claimed and could not be sent (`unsent`), and the number of
-    stores that failed (`stores_away`), which are named in the log.
+    Returns how many events were `sent`, how many were claimed and could not be sent (`unsent`), and how many stores
+    `failed` or have such events; those are named in the log.
     """
     # Made before the threads need them: making boto3's clients is not safe in several at once.
     aws.client("sqs")
@@ -54,7 +54,7 @@ def relay(deadline: Deadline) -> dict[str, int]:
     return {
         "sent": sum(swept.sent for swept in results),
         "unsent": sum(swept.waiting - swept.sent for swept in results),
-        "stores_away": sum(swept.failed for swept in results),
+        "failed": sum(swept.failed or swept.sent < swept.waiting for swept in results),
     }
 
 
