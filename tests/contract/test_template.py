@@ -140,6 +140,14 @@ def test_each_job_is_watched_and_reconciliation_each_time(operations: list[Found
     assert told["DatapointsToAlarm"] == 1
 
 
+def test_somebody_is_told_when_a_message_is_put_off() -> None:
+    resources = template.load(ROOT / "infra" / "aws" / "alarms.yaml")["Resources"]
+    told = resources["MessagesPutOff"]["Properties"]
+    assert watched(resources["MessagesPutOff"]) == {("queues", "PutOff")}
+    assert (told["Threshold"], told["ComparisonOperator"]) == (0, "GreaterThanThreshold")
+    assert told["EvaluationPeriods"] == 1
+
+
 def test_the_lines_for_a_queue_are_those_of_the_template() -> None:
     text = template.TEMPLATE.read_text(encoding="utf-8")
     for part in template.queue_entries("topups").split("\n\n"):

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from itlc import events
 from itlc.operation import Operation
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
@@ -138,15 +139,17 @@ class As:
 nobody = As()
 
 
-def deliver(name: str, *bodies: str, receives: int = 1) -> list[str]:
-    """Deliver messages to a queue's operation, as one batch; returns the ids of those that failed."""
+def deliver(name: str, *bodies: str, receives: int = 1, first_sent: int | None = None) -> list[str]:
+    """Deliver messages to a queue's operation, as one batch; returns the ids of those that failed. They were sent just
+    now, or put off since they were `first_sent` (in milliseconds since 1970)."""
+    carried = {events.FIRST_SENT: {"dataType": "Number", "stringValue": str(first_sent)}} if first_sent else {}
     records = [
         {
             "messageId": f"message-{number}",
             "receiptHandle": "-",
             "body": body,
-            "attributes": {"ApproximateReceiveCount": str(receives)},
-            "messageAttributes": {},
+            "attributes": {"ApproximateReceiveCount": str(receives), "SentTimestamp": str(int(time.time() * 1000))},
+            "messageAttributes": carried,
             "eventSource": "aws:sqs",
         }
         for number, body in enumerate(bodies)

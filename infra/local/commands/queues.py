@@ -78,18 +78,19 @@ def redrive(queue: Annotated[str, typer.Argument(help="The queue's name, as `itl
 
 
 def count(sqs: Any, url: str) -> tuple[int, int]:
-    """How many messages wait in a queue, and how many are being worked on."""
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    """How many messages wait in a queue, those that were put off among them, and how many are being worked on."""
+    names = [f"ApproximateNumberOfMessages{which}" for which in ("", "Delayed", "NotVisible")]
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    waiting, working = (int(found[name]) for name in names)
-    return waiting, working
+    ready, put_off, working = (int(found[name]) for name in names)
+    return ready + put_off, working
 
 
 def age(endpoints: "Endpoints", url: str) -> str:
     """How long the oldest message of a queue has been in it, for people to read; "?" where nobody knows.
 
     Nothing is received for it: that would count as a try of the message. The embedded emulator shows what its queues
-    hold; of AWS proper CloudWatch knows the age, as a metric of the last minutes.
+    hold; of AWS proper CloudWatch knows the age, as a metric of the last minutes, which begins anew where a message is
+    put off.
     """
     seconds = _age_in_emulator(endpoints.aws_endpoint, url)
     if seconds is None:
@@ -106,13 +107,21 @@ def _age_in_emulator(endpoint: str, url: str) -> float | None:
     except (httpx.HTTPError, ValueError, LookupError):
         return None
     sent = [
-        message["SentTimestamp"]
+        _sent_at(message)
         for by_region in by_account.values()
         for queues in by_region.values()
         for messages in queues.values()
         for message in messages
     ]
     return datetime.now(UTC).timestamp() - min(sent) if sent else None
+
+
+def _sent_at(message: dict[str, Any]) -> float:
+    """When a message was sent, before it was put off for the first time, in seconds since 1970."""
+    from itlc.events import FIRST_SENT
+
+    carried = message["MessageAttributes"].get(FIRST_SENT)
+    return float(carried["StringValue"]) / 1000 if carried else float(message["SentTimestamp"])
 
 
 def _age_by_metric(endpoints: "Endpoints", url: str) -> float | None:

@@ -24,6 +24,7 @@ SCHEMA = 1
 CLAIM = timedelta(seconds=30)
 SQS_BATCH, SQS_BATCH_BYTES = 10, 256 * 1024
 PUT_OFF = timedelta(minutes=1)
+FIRST_SENT = "first_sent"
 LONGEST_DELAY = timedelta(minutes=15)
 """The longest that SQS keeps a message back."""
 SENT_AT_ONCE = 100
@@ -221,11 +222,15 @@ def send_later(event: Event, delay: timedelta) -> None:
     )
 
 
-def put_off(queue: str, body: str) -> None:
+def put_off(queue: str, body: str, first_sent: str) -> None:
     """Put a message that waits for a store into its queue once more, as a new one that comes after `PUT_OFF`: what is
-    tried too often is a dead letter, and a store may be away for longer than that. Raises what SQS raises."""
+    tried too often is a dead letter, and a store may be away for longer than that. It carries on when the first one was
+    sent (milliseconds since 1970), or its age would begin anew each time. Raises what SQS raises."""
     client("sqs").send_message(
-        QueueUrl=settings().queues[queue], MessageBody=body, DelaySeconds=int(PUT_OFF.total_seconds())
+        QueueUrl=settings().queues[queue],
+        MessageBody=body,
+        DelaySeconds=int(PUT_OFF.total_seconds()),
+        MessageAttributes={FIRST_SENT: {"DataType": "Number", "StringValue": first_sent}},
     )
 
 

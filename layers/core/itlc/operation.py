@@ -422,7 +422,8 @@ class Operation(Chalice):
             if int(record["attributes"]["ApproximateReceiveCount"]) < LAST_TRY_BUT_ONE:
                 raise
             line["put_off"] = True
-            events.put_off(queue, body)
+            events.put_off(queue, body, _first_sent(record))
+            telemetry.count_put_off()
         finally:
             events.request_id.reset(token)
 
@@ -432,6 +433,12 @@ class Operation(Chalice):
             done = view(Deadline(time.monotonic() + seconds_left * 0.7))
             line.update(done)
         return done
+
+
+def _first_sent(record: dict[str, Any]) -> str:
+    """When a message was sent, before it was put off for the first time, in milliseconds since 1970."""
+    carried = record["messageAttributes"].get(events.FIRST_SENT)
+    return str(carried["stringValue"] if carried else record["attributes"]["SentTimestamp"])
 
 
 def _import_rules(route: Route) -> None:

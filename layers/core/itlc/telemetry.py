@@ -2,7 +2,8 @@
 
 The log is JSON on standard output, written by Powertools' Logger under the operation's name. The metrics are in
 CloudWatch's embedded format: namespace `ITLC`, dimension `service` = the operation; `Calls`, `Errors` (5xx, or a
-message that failed) and `Duration` (milliseconds). Neither ever holds a body, a token or a name.
+message that failed) and `Duration` (milliseconds); and `PutOff`, of the `service` `queues`. Neither ever holds a body,
+a token or a name.
 """
 
 import time
@@ -43,3 +44,11 @@ def call(operation: str, kind: str, request_id: str | None) -> Iterator[dict[str
         metrics.add_metric("Errors", MetricUnit.Count, int(bool(fields["failed"])))
         metrics.add_metric("Duration", MetricUnit.Milliseconds, fields["duration_ms"])
         metrics.flush_metrics()
+
+
+def count_put_off() -> None:
+    """Count a message that was put off, since a store that it needs is away. Of all queues together: one alarm looks
+    at them."""
+    metrics = EphemeralMetrics(namespace="ITLC", service="queues")
+    metrics.add_metric("PutOff", MetricUnit.Count, 1)
+    metrics.flush_metrics()

@@ -53,6 +53,15 @@ def test_it_shows_how_many_wait_and_how_old_the_oldest_is(sqs: Any, capsys: pyte
     assert re.fullmatch(r"0:00:\d\d", oldest)
 
 
+@pytest.mark.usefixtures("sqs")
+def test_a_message_that_was_put_off_waits_since_it_was_first_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    two_hours_ago = datetime.now() - timedelta(hours=2)
+    events.put_off("topups", "1", str(int(two_hours_ago.timestamp() * 1000)))
+    queues.queues()
+    waiting, working, oldest, *_ = lines(capsys)["topups"]
+    assert (waiting, working, oldest[:5]) == ("1", "0", "2:00:")
+
+
 def dead(queue: str) -> str:
     """The URL of the queue's dead letters."""
     return settings().dead_letter_queues[queue]

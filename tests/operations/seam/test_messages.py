@@ -1,5 +1,7 @@
 """What the seam does for every queue, shown on notifications, on real stores."""
 
+import time
+
 import pytest
 from itlc import events
 from itlc.aws import client
@@ -64,6 +66,26 @@ def test_what_needs_a_store_that_is_away_is_put_off_before_it_is_a_dead_letter(
     assert int(found["Attributes"][waiting]) == put_off
     assert deliver("deliver_notifications", body) == []
     assert told(stores) == ["Hello"]
+
+
+@pytest.mark.parametrize("first_sent", [None, 1_700_000_000_123])
+def test_a_message_that_is_put_off_is_counted_and_says_when_it_was_first_sent(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], first_sent: int | None
+) -> None:
+    began = time.time() * 1000
+    body = notice("order:1", "Hello", users=[person("Ada").user_id]).body()
+    put_off: list[tuple[str, ...]] = []
+
+    def away(*args: object) -> None:
+        raise StoreAway("itlc_orders")
+
+    monkeypatch.setattr(postgres.orders, "write", away)
+    monkeypatch.setattr(events, "put_off", lambda *message: put_off.append(message))
+    assert deliver("deliver_notifications", body, receives=4, first_sent=first_sent) == []
+    ((queue, again, sent),) = put_off
+    assert (queue, again) == ("notifications", body)
+    assert int(sent) == first_sent if first_sent else int(sent) >= int(began)
+    assert '"service":"queues","PutOff":[1.0]' in capsys.readouterr().out
 
 
 def test_only_a_store_that_is_away_puts_a_message_off(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
