@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 from itlc.settings import QUEUES, Settings
+from itlc.stores.circuit import ANSWER_SECONDS
+from itlc.stores.keys import LONGEST_RUN
 from itlc.system import purge
+from itlc.wallet.under_key import AT_ONCE
 
 from infra.local import template
 from infra.local.operations import FUNCTIONS, Found, load_operations
@@ -15,6 +18,8 @@ from infra.local.reach import EVERY_QUEUE, ROOT
 STORES = ("users", "api", "orders", "tokens", "templates", "mongodb", "neo4j")
 KEYS = ("sessions", "cursors", "pseudonyms")
 SECRETS = (*STORES, *KEYS)
+GATEWAY_SECONDS = 29
+"""So long API Gateway waits for a function."""
 GATEWAY_HEADERS = {
     "Content-Type",
     "X-Request-Id",
@@ -97,6 +102,15 @@ def test_each_queue_has_a_consumer_a_dead_letter_queue_and_time_enough(
             function = template.functions(read)[template.logical_id(consumers[name])]["Properties"]
             assert properties["VisibilityTimeout"] >= 6 * function.get("Timeout", usual), name
     assert consumers.keys() <= set(QUEUES)
+
+
+@pytest.mark.parametrize("name", ["pay_order", "pay_project", "refund_order"])
+def test_a_request_that_begins_work_answers_before_its_function_or_the_gateway_is_out_of_time(
+    read: dict[str, Any], name: str
+) -> None:
+    seconds = template.functions(read)[template.logical_id(name)]["Properties"]["Timeout"]
+    assert AT_ONCE.owed_seconds + 2 * ANSWER_SECONDS < seconds < GATEWAY_SECONDS
+    assert timedelta(seconds=seconds) == LONGEST_RUN
 
 
 def test_a_person_is_erased_in_all_the_time_of_a_function(read: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ def queues() -> None:
 
 
 def redrive(queue: Annotated[str, typer.Argument(help="The queue's name, as `itlc queues` shows it.")]) -> None:
-    """Move the dead letters of QUEUE back into it, to be tried again."""
+    """Move the dead letters of QUEUE back into it, to be tried again. Ends with 1 when it had to leave any."""
     _, deployment, sqs = _deployed()
     if queue not in deployment.queues:
         names = ", ".join(deployment.queues)
@@ -75,6 +75,7 @@ def redrive(queue: Annotated[str, typer.Argument(help="The queue's name, as `itl
             f"{queue}: {hidden} left, out of sight because somebody has just read them (`itlc reconcile` and "
             "`itlc redrive` do): run it again in a minute"
         )
+        raise typer.Exit(1)
 
 
 def count(sqs: Any, url: str) -> tuple[int, int]:

@@ -8,6 +8,7 @@ delivered twice takes effect once.
 
 import json
 import logging
+import math
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,7 +105,7 @@ def waiting_event(id: str, kept: str) -> Event | None:
 def read_event(queue: str, body: str) -> Event:
     """The event in a queue message. Raises Poison, with the reason, for what can never be one."""
     try:
-        fields = json.loads(body, parse_constant=_refuse_constant)
+        fields = json.loads(body, parse_constant=_refuse_constant, parse_float=_finite)
         unkept = any(UNKEPT.search(text) for text in _texts(fields))
     except (ValueError, RecursionError) as error:  # the latter where it nests too deep to be read
         raise Poison("the message is not JSON") from error
@@ -125,6 +126,13 @@ def read_event(queue: str, body: str) -> Event:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is more than a number can be")
+    return number
 
 
 def _texts(value: Any) -> Iterator[str]:

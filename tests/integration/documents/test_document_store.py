@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from itlc import events
-from itlc.errors import Conflict
+from itlc.errors import Conflict, StoreAway
 from itlc.idempotency import Answer, Key, Replayed
 from itlc.stores import mongo
 from itlc.stores.mongo import Change, Document, DocumentWriter
+from pymongo.errors import ExecutionTimeout, WTimeoutError
 
 from tests.support.calling import As
 from tests.support.market import order_in, service_of
@@ -254,3 +255,10 @@ def test_what_each_of_many_read_and_wrote_adds_up(stores: Stores) -> None:
     project_id = ada.call("create_project", {"name": "Garden", "description": "Roses."})["id"]
     counts = at_once(count_up, [(project_id,)] * workers())
     assert sorted(counts) == list(range(1, workers() + 1))
+
+
+@pytest.mark.usefixtures("stores")
+@pytest.mark.parametrize("error", [WTimeoutError("no majority has it"), ExecutionTimeout("it took too long")])
+def test_what_was_not_done_in_time_may_be_asked_for_again(error: Exception) -> None:
+    with pytest.raises(StoreAway), mongo.projects.read():
+        raise error

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import typer
 from itlc import events
 from itlc.settings import QUEUES, settings
 
@@ -189,7 +190,9 @@ def test_dead_letters_that_stay_out_of_sight_are_told_of(
     for number in range(2):
         events.bury("topups", str(number), "a reason")
     sqs.receive_message(QueueUrl=dead("topups"), MaxNumberOfMessages=10, VisibilityTimeout=60)
-    queues.redrive("topups")
+    with pytest.raises(typer.Exit) as ended:
+        queues.redrive("topups")
+    assert ended.value.exit_code == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "there are no dead letters" not in said
     assert "topups: 2 left, out of sight" in said

@@ -282,7 +282,7 @@ def test_who_asks_again_goes_on_with_what_was_cut_off(
         cut(patch, database, transaction, Cut())
         assert pay(ada, order).status == 202
     assert pay(ada, order).status == 409, "the first request may still be running"
-    stores.rows("itlc_orders", "UPDATE idempotency_keys SET created_at = created_at - interval '11 seconds'")
+    stores.rows("itlc_orders", "UPDATE idempotency_keys SET created_at = created_at - interval '26 seconds'")
     assert ada.call("pay_order", {"rush": True}, key="k", order_id=order).status == 422
     settled = pay(ada, order)
     assert (settled.status, settled.json) == (201, {"order_id": order, "tokens_charged": 120, "balance": 380})

@@ -223,7 +223,7 @@ def test_who_asks_again_goes_on_with_what_was_cut_off(
     with monkeypatch.context() as patch:
         cut(patch, postgres.orders, 2, Cut())
         assert refund(bob, order_id, {"amount": 50}).status == 202
-    stores.rows("itlc_orders", "UPDATE idempotency_keys SET created_at = created_at - interval '11 seconds'")
+    stores.rows("itlc_orders", "UPDATE idempotency_keys SET created_at = created_at - interval '26 seconds'")
     settled = refund(bob, order_id, {"amount": 50})
     assert (settled.status, settled["refunded_tokens"]) == (201, 50)
     drain()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from itlc.errors import StoreAway
 from itlc.stores import postgres
+from itlc.wallet import personal_data
 from itlc.wallet.model import MAX_TOKENS, failed_topup
 from itlc.wallet.saga import Cause
 
@@ -258,15 +259,19 @@ def test_a_stuck_top_up_that_was_credited_is_completed_though_what_the_ledger_sa
     ledger_holds(stores)
 
 
+@pytest.mark.parametrize("settle", ["expire_topups", "erase_user"])
 def test_a_stuck_top_up_that_says_something_else_than_what_was_credited_holds_up_no_other(
-    ada: As, stores: Stores
+    ada: As, stores: Stores, settle: str
 ) -> None:
     first, second = (ada.call("top_up", {"amount": amount}, key=str(amount))["id"] for amount in (500, 30))
     for credit in _messages(stores, "credit"):
         assert deliver("process_topups", credit) == []  # and the messages that say so are lost
     stores.rows("itlc_tokens", "UPDATE token_topups SET amount = 5000 WHERE id = :id", id=first)
-    _is_old(stores)
-    assert run_scheduled("expire_topups") == {"settled": 1}
+    if settle == "erase_user":
+        personal_data.fail_pending(ada.user_id or 0)
+    else:
+        _is_old(stores)
+        assert run_scheduled("expire_topups") == {"settled": 1}
     assert ada.call("read_topup", topup_id=first)["status"] == "pending"
     assert ada.call("read_topup", topup_id=second)["status"] == "completed"
     assert tokens_of(stores, ada) == [530]

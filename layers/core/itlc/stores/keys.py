@@ -10,8 +10,8 @@ from itlc.errors import StillRunning
 from itlc.idempotency import Answer, Key
 from itlc.settings import settings
 
-LONGEST_RUN = timedelta(seconds=10)
-"""So long a function may take for a request: then the first one has answered, or died."""
+LONGEST_RUN = timedelta(seconds=25)
+"""So long a function may take for a request that begins work under a key: then it has answered, or died."""
 
 
 class PostgresKeys:

@@ -32,6 +32,7 @@ from pymongo.errors import (
     ExecutionTimeout,
     OperationFailure,
     WaitQueueTimeoutError,
+    WTimeoutError,
 )
 from pymongo.write_concern import WriteConcern
 
@@ -105,7 +106,7 @@ def _translated(*, probe: bool = False) -> Iterator[None]:
                 with pymongo.timeout(CONNECT_SECONDS):
                     database().command("ping")
             yield
-    except (ConnectionFailure, ExecutionTimeout) as error:
+    except (ConnectionFailure, ExecutionTimeout, WTimeoutError) as error:  # the last: no majority has it in time
         raise StoreAway(NAME) from error
     except OperationFailure as error:
         if error.code == OUT_OF_DISK_SPACE:

@@ -34,13 +34,13 @@ def export_topups(db: Connection, user_id: int) -> dict[str, Any]:
 
 def fail_pending(user_id: int) -> None:
     """Let the top-ups fail that are still on their way to somebody whose account is gone; one that was credited
-    before is completed. Opens `itlc_tokens` and `itlc_users` itself."""
+    before is completed, and one that contradicts the ledger is left. Opens `itlc_tokens` and `itlc_users` itself."""
     after_id = 0
     while True:
         with postgres.tokens.read() as db:
             pending = repository.pending_topups_of(db, user_id, after_id, BATCH)
         for row in pending:
-            topups.SAGA.run(topups.close(row, "payee_gone"))
+            topups.settle_now(row, "payee_gone", job="erase_user")
             after_id = row.id
         if len(pending) < BATCH:
             return

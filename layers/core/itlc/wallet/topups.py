@@ -174,14 +174,21 @@ def expire(deadline: Deadline) -> dict[str, int]:
             if deadline.passed:
                 break
             after_id = row.id
-            try:
-                SAGA.run(close(row, "expired"))
-                settled += 1
-            except Poison:
-                telemetry.logger("expire_topups").exception("not settled", extra={"topup_id": row.id})
+            settled += settle_now(row, "expired", job="expire_topups")
         if len(stuck) < BATCH:
             break
     return {"settled": settled}
+
+
+def settle_now(row: Row[Any], reason: Reason, *, job: str) -> bool:
+    """Close a top-up and do all that follows; returns whether it is settled. One whose row says something else than the
+    `credit` that was applied is left as it is and is in the log of the job: it keeps no other from being settled."""
+    try:
+        SAGA.run(close(row, reason))
+    except Poison:
+        telemetry.logger(job).exception("not settled", extra={"topup_id": row.id})
+        return False
+    return True
 
 
 def close(row: Row[Any], reason: Reason) -> Event:

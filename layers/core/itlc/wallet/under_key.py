@@ -24,7 +24,8 @@ from itlc.wallet.saga import Limit, Saga
 Begun = TypeVar("Begun", bound=Event | None)
 log = logging.getLogger(__name__)
 AT_ONCE = Limit(seconds=5.0, owed_seconds=8.0)
-"""After that, a request begins no further step: its function has 10 seconds, and a step may take some of them."""
+"""After that, a request begins no further step: its function has 25 seconds, of which a store that hangs may take six
+before the first step and six for each that has begun."""
 
 
 def begin_under_key(
