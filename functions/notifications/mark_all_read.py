@@ -10,4 +10,5 @@ app = Operation("mark_all_read")
 
 @app.route("/notifications/read-all", methods=["POST"], allow="user", returns=UnreadCount, store=postgres.orders)
 def mark_all_read() -> UnreadCount:
-    return app.commit(service.mark_all_read, caller=app.caller)
+    service.mark_all_read(caller=app.caller)
+    return app.commit(service.count_unread, caller=app.caller)

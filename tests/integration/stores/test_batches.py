@@ -125,6 +125,12 @@ BATCHES = (
         lambda db, limit: notifications.purge_read(db, DAY, limit),
     ),
     Batch(
+        "notifications that are marked",
+        postgres.orders,
+        (NOTIFICATIONS, "UPDATE notifications SET read_status = false"),
+        lambda db, limit: notifications.mark_read(db, 1, limit),
+    ),
+    Batch(
         "notifications of who leaves",
         postgres.orders,
         (NOTIFICATIONS,),

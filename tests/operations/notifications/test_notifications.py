@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from itlc.notices import notice
+from itlc.notifications import service
 
 from tests.support.calling import As, deliver, nobody, run_scheduled
 from tests.support.market import member, open_bid, order_in, service_of
@@ -229,7 +230,8 @@ def test_marking_goes_both_ways(stores: Stores) -> None:
     assert ada.call("delete_notification", headers=stale, notification_id=1).status == 412
 
 
-def test_all_are_marked_at_once(stores: Stores) -> None:
+def test_all_are_marked_in_batches(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "BATCH", 2)
     for _ in range(3):
         tell(1, 2)
     marked = ada.call("mark_all_read")
@@ -267,9 +269,7 @@ def test_an_administrator_acts_on_record(stores: Stores) -> None:
 
 
 def test_old_read_notifications_are_purged(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    from itlc.notifications import service
-
-    monkeypatch.setattr(service, "PURGE_BATCH", 2)
+    monkeypatch.setattr(service, "BATCH", 2)
     ages = [(90.01, True), (91, True), (365, True), (365, False), (89.99, True), (1, False)]
     for days, read in ages:
         stores.rows(

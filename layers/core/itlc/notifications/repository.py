@@ -50,17 +50,17 @@ def mark(db: Connection, notification_id: int, read_status: bool) -> Row[Any]:
     return db.execute(change.returning(notifications)).one()
 
 
-def mark_all_read(db: Connection, user_id: int) -> int:
-    """Mark all that a user has not read; returns how many. They are locked by id, so two at once wait in line."""
-    unread = (
-        select(notifications.c.id)
-        .where(notifications.c.user_id == user_id, notifications.c.read_status.is_(False))
-        .order_by(notifications.c.id)
-        .with_for_update(key_share=True)
-        .cte()
-    )
-    change = update(notifications).where(notifications.c.id == unread.c.id)
-    return db.execute(change.values(read_status=True)).rowcount
+def mark_read(db: Connection, user_id: int, limit: int) -> int:
+    """Mark the oldest `limit` that a user has not read; returns how many there were. They are locked by id, so two at
+    once wait in line."""
+    unread = notifications.c.user_id == user_id, notifications.c.read_status.is_(False)
+    oldest = select(notifications.c.id).where(*unread).order_by(notifications.c.created_at, notifications.c.id)
+    ids = db.scalars(oldest.limit(limit)).all()
+    these = select(notifications.c.id).where(notifications.c.id.in_(ids)).order_by(notifications.c.id)
+    locked = these.with_for_update(key_share=True).cte()
+    change = update(notifications).where(notifications.c.id == locked.c.id)
+    db.execute(change.values(read_status=True))
+    return len(ids)
 
 
 def remove(db: Connection, notification_id: int) -> None:

@@ -12,8 +12,9 @@ from itlc.notifications import repository
 from itlc.notifications.schemas import MarkNotification, NotificationQuery, NotificationView, UnreadCount
 from itlc.paging import Found
 from itlc.preconditions import IfMatch
+from itlc.stores import postgres
 
-PURGE_BATCH = 1000
+BATCH = 1000
 
 
 def list_notifications(db: Connection, query: NotificationQuery, *, caller: Caller) -> Found[NotificationView]:
@@ -38,10 +39,11 @@ def mark_notification(
     return view(changed)
 
 
-def mark_all_read(db: Connection, *, caller: Caller) -> UnreadCount:
-    """How many the caller has not read, once all that there were are marked: 0, save for what came in meanwhile."""
-    repository.mark_all_read(db, caller.id)
-    return count_unread(db, caller=caller)
+def mark_all_read(*, caller: Caller) -> None:
+    """Mark all that the caller has not read, in batches: where it is cut off, the next one goes on. Opens `itlc_orders`
+    itself."""
+    while postgres.orders.write(lambda db: repository.mark_read(db, caller.id, BATCH)):
+        pass
 
 
 def delete_notification(db: Connection, notification_id: int, *, caller: Caller, if_match: IfMatch) -> None:
@@ -53,7 +55,7 @@ def delete_notification(db: Connection, notification_id: int, *, caller: Caller,
 
 def purge_notifications(db: Connection, older_than: timedelta) -> int:
     """Delete one batch of read notifications that are older than that; returns how many."""
-    return repository.purge_read(db, older_than, PURGE_BATCH)
+    return repository.purge_read(db, older_than, BATCH)
 
 
 def view(row: Row[Any]) -> NotificationView:
