@@ -31,6 +31,7 @@ from itlc import events
 from itlc.errors import StoreAway
 from itlc.events import Event
 from itlc.settings import settings as of_itlc
+from itlc.stores.keys import LONGEST_RUN
 from itlc.wallet.saga import Saga
 
 from tests.faults.aftermath import all_holds
@@ -453,7 +454,8 @@ class People(RuleBasedStateMachine):
         under_way = request.began is not None and request.began.answer == 202
         if under_way:
             began = "UPDATE idempotency_keys SET created_at = now() - make_interval(secs => :age) WHERE key = :key"
-            self.stores.rows("itlc_orders", began, age=11 if later else 0, key=request.key)
+            age = LONGEST_RUN.total_seconds() + 1 if later else 0
+            self.stores.rows("itlc_orders", began, age=age, key=request.key)
         again = request.who.call(request.operation, request.body, key=request.key, **request.ids)
         if under_way and later and request.first:
             self._run(request.first, None)
