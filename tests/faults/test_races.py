@@ -223,6 +223,15 @@ def test_a_project_and_its_orders_are_paid_once_whoever_comes_first(
     assert progress["status"] == "paid"
 
 
+def test_a_project_that_is_just_getting_another_order_is_not_paid_without_it(ada: As, bob: As, stores: Stores) -> None:
+    project = project_of(ada)
+    payable(ada, bob, "40.00", project_id=project)
+    taken = partial(take_bid, bid_id=open_bid(ada, service_of(bob), project_id=project), caller=Caller(bob.user_id))
+    arguments = (ask, ada, "pay_project", None, "k", {"project_id": project})
+    assert while_it_is_open(stores, postgres.orders, taken, *arguments)[0] == 409
+    assert count(stores, "payments") == 0
+
+
 def test_a_project_with_too_few_tokens_is_paid_not_at_all(ada: As, bob: As, crew: Crew, stores: Stores) -> None:
     project = project_of(ada)
     cy = holder("Cy")

@@ -71,7 +71,8 @@ ROWS = {
         "INSERT INTO payments (id, customer_id, tokens, rate, status, key_caller, key_operation, key, key_fingerprint) "
         f"SELECT id::uuid, 1, 120, 1, 'paying', 'user:1', 'pay_order', id, '-' FROM "
         f"(VALUES ('{PAYMENT}'), ('{uuid.UUID(int=2)}')) AS two (id)",
-        "INSERT INTO project_progress (project_id, owner_id, status, version) VALUES ('another', 1, 'open', 1)",
+        "INSERT INTO project_progress (project_id, owner_id, status, version) "
+        "VALUES ('another', 1, 'open', 1), ('later', 1, 'open', 1), ('earlier', 1, 'open', 1)",
         "INSERT INTO refunds (id, order_id, amount, tokens, status, key_caller, key_operation, key, key_fingerprint) "
         f"VALUES ('{REFUND}', 1, 5, 5, 'refunding', 'user:2', 'refund_order', 'k', '-')",
         "INSERT INTO notifications (user_id, message, about, event_id) "
@@ -129,6 +130,14 @@ SEVERAL = (
     Locks(orders.orders_of_project_for_change, (PROJECT,), postgres.orders, "orders", {1, 2}),
     Locks(orders.orders_of_party_for_change, (BOB, ["completed"]), postgres.orders, "orders", {1, 2}),
     Locks(bids.open_bids_for_change, (BOB, 9), postgres.orders, "bidding", {2, 4}),
+    Locks(
+        orders.all_progress_for_change,
+        (["later", "earlier"],),
+        postgres.orders,
+        "project_progress",
+        {"earlier", "later"},
+        key="project_id",
+    ),
 )
 SINGLE = (
     Locks(wallet.payment_for_change, (PAYMENT,), postgres.orders, "payments", {PAYMENT}),
@@ -162,7 +171,7 @@ def test_several_are_locked_in_the_order_of_their_ids(market: Stores, locks: Loc
     waiting = "SELECT count(*) AS locks FROM pg_locks WHERE NOT granted"
 
     def lock_first(db: Connection) -> None:
-        db.exec_driver_sql(f"SELECT 1 FROM {locks.table} WHERE id = {first} FOR NO KEY UPDATE")
+        db.exec_driver_sql(f"SELECT 1 FROM {locks.table} WHERE {locks.key} = %s FOR NO KEY UPDATE", (first,))
 
     def take(db: Connection) -> None:
         for way in ("indexscan", "bitmapscan"):  # which would come upon them in this order by chance

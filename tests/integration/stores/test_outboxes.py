@@ -10,7 +10,7 @@ import pytest
 from itlc import events
 from itlc.events import Event, event
 from itlc.stores import mongo, neo4j, outbox, postgres
-from sqlalchemy import NullPool
+from sqlalchemy import Connection, NullPool
 
 from tests.support.stack import Stores
 from tests.support.waiting import eventually
@@ -43,6 +43,40 @@ def test_a_relay_passes_over_what_another_holds_and_waits_for_nobody(stores: Sto
         others = postgres.orders.write(outbox.claim)
     assert (len(held), len(others)) == (2, 3)
     assert _ids(held) | _ids(others) == _ids(waiting)
+
+
+def _wait_the_later_the_longer(stores: Stores) -> list[Event]:
+    """Four events, of which the one that was written last has waited longest for its turn."""
+    waiting = _waiting(4)
+    for seconds, one in enumerate(waiting, 1):
+        postgres.orders.write(lambda db, one=one: outbox.emit(db, one))  # type: ignore[misc]
+        turn = "claimed_until = now() - :seconds * interval '1 second'"
+        stores.rows("itlc_orders", f"UPDATE outbox SET {turn} WHERE id = :id", seconds=seconds, id=one.id)
+    return waiting
+
+
+def test_what_has_waited_longest_for_its_turn_has_it_first(stores: Stores) -> None:
+    waiting = _wait_the_later_the_longer(stores)
+
+    def claim(db: Connection) -> list[Event]:
+        for way in ("indexscan", "bitmapscan"):  # which would come upon them in this order by chance
+            db.exec_driver_sql(f"SET LOCAL enable_{way} = off")
+        return list(outbox.claim(db, 2))
+
+    assert _ids(postgres.orders.write(claim)) == _ids(waiting[2:])
+    assert _ids(postgres.orders.write(claim)) == _ids(waiting[:2])
+
+
+def test_what_has_its_turn_together_is_sent_as_it_was_written(stores: Stores) -> None:
+    waiting = _wait_the_later_the_longer(stores)
+    assert [one.id for one in postgres.orders.write(outbox.claim)] == [one.id for one in waiting]
+
+
+def test_many_that_are_written_twice_wait_once(stores: Stores) -> None:
+    waiting = _waiting(2)
+    for _ in range(2):
+        postgres.orders.write(lambda db: outbox.emit_all(db, waiting))
+    assert {str(row["id"]) for row in stores.rows("itlc_orders", "SELECT id FROM outbox")} == _ids(waiting)
 
 
 def test_a_relay_of_the_graph_looks_again_once_it_has_the_lock(stores: Stores) -> None:

@@ -13,6 +13,7 @@ from itlc.errors import StoreAway
 from itlc.events import Event, event
 from itlc.settings import settings
 from itlc.stores import mongo, neo4j, outbox, postgres
+from itlc.system import relay
 
 from infra.local.resend import send_again
 from infra.local.stack import Endpoints
@@ -132,10 +133,24 @@ def test_of_those_who_keep_no_inbox_only_what_may_be_missing_is_sent_again(
 @pytest.mark.usefixtures("no_nudge")
 def test_what_is_claimed_by_another_is_left_to_it(stores: Stores) -> None:
     postgres.orders.write(lambda db: outbox.emit(db, said("just written")))
+    postgres.orders.write(lambda db: outbox.emit_all(db, [said("just written"), said("with it")]))
     neo4j.graph.write(lambda transaction: transaction.emit(said("just written")))
     mongo.projects.write(lambda db: db.create({"name": "Garden"}, dict, said("just written")))
     assert run_scheduled("relay_outbox") == {"sent": 0, "unsent": 0, "failed": 0}
     assert received() == []
+
+
+@pytest.mark.usefixtures("no_nudge")
+def test_a_store_is_swept_no_longer_than_what_was_refused_stays_claimed(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        postgres.orders.write(lambda db, text=str(number): outbox.emit(db, said(text)))  # type: ignore[misc]
+    let_claims_run_out(stores)
+    monkeypatch.setattr(relay, "BATCH", 1)
+    monkeypatch.setattr(relay, "AFTER_REFUSAL_SECONDS", -1)
+    monkeypatch.setattr(events, "send", lambda waiting: set())
+    assert run_scheduled("relay_outbox") == {"sent": 0, "unsent": 1, "failed": 1}
 
 
 @pytest.mark.usefixtures("no_nudge")

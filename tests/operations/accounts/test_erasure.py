@@ -426,6 +426,24 @@ def test_a_store_that_is_away_gets_its_turn_when_it_is_back(stores: Stores, stor
     ledger_holds(stores)
 
 
+def test_a_profile_that_could_not_be_read_is_erased_when_it_can_be(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = full_life()
+    assert life.ada.call("erase_me").status == 202
+    (body,) = receive_all("erasures")
+
+    def refuse(*_: Any) -> Any:
+        raise StoreAway("itlc_api")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres.catalog, "read", refuse)
+        assert deliver("erase_user", body) == ["message-0"]
+    assert deliver("erase_user", body) == []
+    drain()
+    assert places_with(stores, *TRACES) == ["itlc_users.erasures"]
+
+
 def test_when_the_users_store_fails_after_the_account_was_closed_the_job_does_it(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:

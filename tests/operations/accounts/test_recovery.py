@@ -47,6 +47,17 @@ def test_the_token_in_the_mail_sets_a_new_password_once(stores: Stores, mailbox:
     assert reasons == [{"end_reason": "password_changed"}]
 
 
+def test_a_new_password_by_one_mail_voids_the_others(stores: Stores, mailbox: Mailbox) -> None:
+    person("Ada")
+    ask(ADA)
+    first = mailbox.reset_token(ADA)
+    ask(ADA)
+    second = mailbox.reset_token(ADA)
+    assert nobody.call("reset_password", {"new_password": NEW}, token=second).status == 204
+    assert nobody.call("reset_password", {"new_password": "another one, quite long"}, token=first).status == 404
+    signed_in("Ada", NEW)
+
+
 def test_of_two_who_prove_the_same_token_before_either_sets_a_password_one_does(
     stores: Stores, mailbox: Mailbox
 ) -> None:

@@ -1,10 +1,16 @@
 """Signing in, refreshing, signing out and changing one's password, through the operations on real stores."""
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import pytest
-from itlc.accounts import passwords
-from itlc.errors import Unauthenticated
+from itlc.access import Caller
+from itlc.accounts import credentials, passwords
+from itlc.accounts.schemas import ChangePassword
+from itlc.errors import Invalid, Unauthenticated
+from itlc.preconditions import IfMatch
+from itlc.stores import postgres
 
 from tests.support.calling import As, Context, nobody, operation
 from tests.support.people import PASSWORD, bearer, email_of, person, signed_in
@@ -195,6 +201,37 @@ def test_a_password_is_changed_for_the_version_of_the_user_that_was_read(stores:
     read = {"If-Match": ada.call("read_me").headers["ETag"]}
     assert ada.call("change_password", change, headers=read).status == 204
     assert ada.call("change_me", {"name": "Ada"}, headers=read).status == 412, "a new password is a new version"
+
+
+def _proven_change(ada: As) -> Callable[[], object]:
+    """A change of the password that is proven (which takes a while, on purpose), and is made when it is called."""
+    caller = Caller(ada.user_id, ada.session_id)
+    change = credentials.prove_change(ChangePassword(current_password=PASSWORD, new_password=NEW), caller)
+    made = partial(credentials.change_password, change=change, caller=caller, if_match=IfMatch(None))
+    return lambda: postgres.users.write(made)
+
+
+def test_who_is_signed_out_while_the_password_is_proven_changes_nothing(stores: Stores) -> None:
+    ada = person("Ada")
+    change = _proven_change(ada)
+    assert ada.call("sign_out").status == 204
+    with pytest.raises(Unauthenticated):
+        change()
+    signed_in("Ada", PASSWORD)
+
+
+def test_of_two_who_prove_a_password_and_change_it_one_does(stores: Stores) -> None:
+    ada, another = person("Ada"), "another one, quite long"
+    change = _proven_change(ada)
+    assert ada.call("change_password", {"current_password": PASSWORD, "new_password": another}).status == 204
+    with pytest.raises(Invalid):
+        change()
+    signed_in("Ada", another)
+
+
+def test_a_session_is_of_one_user(stores: Stores) -> None:
+    ada, bob = person("Ada"), person("Bob")
+    assert As(bob.user_id, session_id=ada.session_id).call("change_me", {"name": "Eve"}).status == 401
 
 
 def test_the_authorizer_allows_the_whole_stage_and_says_who_calls(stores: Stores) -> None:

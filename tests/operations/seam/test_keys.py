@@ -56,3 +56,12 @@ def test_work_that_was_begun_is_answered_by_what_it_keeps(stores: Stores) -> Non
     postgres.catalog.write(lambda db: postgres.keys.begin(db, KEY))
     postgres.catalog.write(lambda db: postgres.keys.keep(db, KEY, FIRST))
     assert postgres.catalog.earlier_answer(KEY) == FIRST
+
+
+def test_work_that_is_begun_anew_under_a_key_that_ran_out_may_be_running(stores: Stores) -> None:
+    postgres.catalog.write(lambda db: postgres.keys.begin(db, KEY))
+    ran_out = "created_at = now() - interval '25 hours', expires_at = now() - interval '1 hour'"
+    stores.rows("itlc_api", f"UPDATE idempotency_keys SET {ran_out}")
+    postgres.catalog.write(lambda db: postgres.keys.begin(db, KEY))
+    with pytest.raises(StillRunning):
+        postgres.catalog.earlier_answer(KEY)

@@ -11,7 +11,7 @@ from tests.operations.system.world import JUST_BEFORE, LATER, LONG_AGO, NAMES, W
 from tests.operations.wallet.test_payments import Cut, cut
 from tests.support.calling import As
 from tests.support.market import order_in
-from tests.support.money import holder
+from tests.support.money import give, holder
 from tests.support.queues import drain
 
 
@@ -306,3 +306,27 @@ def test_an_escrow_that_is_noted_as_full_and_is_not(world: World) -> None:
     for account in (emptied["name"], "escrow:7"):
         world.sql("itlc_users", "INSERT INTO full_escrows (account) VALUES (:account)", account=account)
     assert world.broken() == {"escrow_is_settled_in_time": sorted([emptied["name"], "escrow:7"])}
+
+
+@pytest.mark.parametrize(("side", "kind"), [("credit", "topup"), ("debit", "refund")])
+def test_an_account_that_is_another_users_than_the_transfer_says(world: World, side: str, kind: str) -> None:
+    (changed,) = world.sql(
+        "itlc_users",
+        f"UPDATE transfers SET {side}_account = 'user:4711' WHERE id = "
+        "(SELECT id FROM transfers WHERE kind = :kind ORDER BY sequence LIMIT 1) RETURNING id",
+        kind=kind,
+    )
+    assert world.broken() == {"tokens_are_conserved": [f"transfer:{changed['id']}"]}
+
+
+def test_an_escrow_that_somebody_else_filled(world: World) -> None:
+    give(world.admin.user_id or 0, 500)
+    (filled,) = world.sql(
+        "itlc_users",
+        "UPDATE transfers SET debit_account = 'user:' || :root, debit_user_id = :root "
+        "WHERE order_id = :id AND credit_account LIKE 'escrow:%' RETURNING credit_account",
+        root=world.admin.user_id,
+        id=world.paid,
+    )
+    world.cover_up()
+    assert world.broken()["escrow_is_settled_once"] == [filled["credit_account"]]

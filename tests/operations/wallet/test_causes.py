@@ -10,7 +10,7 @@ from itlc.events import Event, event, read_event
 from itlc.stores import postgres
 from itlc.wallet import repository, topups
 
-from tests.operations.wallet.test_payments import pay
+from tests.operations.wallet.test_payments import Cut, cut, pay
 from tests.support.calling import As, deliver
 from tests.support.money import give, holder, ledger_holds, money, outbox, payable
 from tests.support.queues import dead_letters, drain, receive_all
@@ -192,3 +192,20 @@ def test_a_message_is_about_what_its_cause_is_about(ada: As, stores: Stores) -> 
     moves_nothing(stores, "process_topups", replace(true, aggregate="topup:77"), "is not the one that its cause makes")
     assert deliver("process_topups", body) == []
     assert ada.call("read_me")["tokens"] == 505
+
+
+def test_nothing_is_released_before_the_payment_is_settled(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (order,) = payable(ada, bob, "120.00")
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.orders, 2, Cut())
+        assert pay(ada, order).status == 202
+    receive_all("payments")
+    collected = sent(stores, "collected")
+    said = {name: collected.payload[name] for name in ("payment_id", "orders")}
+    forged = event("payments", "release", collected.aggregate, {**said, "provider_user_id": bob.user_id})
+    moves_nothing(stores, "settle_payments", forged, "is paying, not settled")
+    assert deliver("settle_payments", collected.body()) == []
+    drain()
+    assert ada.call("read_order", order_id=order)["status"] == "paid"

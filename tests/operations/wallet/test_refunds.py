@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from itlc.settings import settings
 from itlc.stores import postgres
+from itlc.wallet.model import MAX_TOKENS
 
 from tests.operations.wallet.test_payments import Cut, cut
 from tests.support.calling import As, Response, deliver, nobody
@@ -239,3 +240,20 @@ def test_a_part_leaves_a_project_paid_and_all_of_it_too(ada: As, bob: As, stores
         assert refund(bob, 1, {"amount": 5}, key=str(number)).status == 201
         drain()
         assert ada.call("read_project", project_id=project)["status"] == "paid"
+
+
+def test_a_refund_needs_room_for_what_may_come_back_out_of_escrow_too(
+    ada: As, bob: As, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = paid(ada, bob, "120.00")
+    (other,) = payable(ada, bob, "200.00")
+    with monkeypatch.context() as patch:
+        cut(patch, postgres.users, 2, Cut())
+        assert ada.call("pay_order", key="other", order_id=other).status == 201
+    (left,) = tokens_of(stores, ada)
+    room = MAX_TOKENS - left - 200
+    for tokens in (1_000_000_000, 1_000_000_000, room - 2_000_000_000):
+        give(ada.user_id or 0, tokens)
+    refused = refund(bob, order_id, {"amount": "20.00"})
+    assert refused.status == 409
+    assert "too full" in refused["detail"]

@@ -164,3 +164,17 @@ def test_a_top_up_ends_in_one_way(ada: As, stores: Stores, status: str) -> None:
         assert topups.SAGA.apply(forgotten(then(credit, type, said))) == []
         assert everything(stores) == before
     assert ada.call("read_topup", topup_id=topup)["status"] == status
+
+
+def test_a_top_up_is_credited_once_whatever_became_of_its_user(ada: As, stores: Stores) -> None:
+    drain()
+    ada.call("top_up", {"amount": 5}, key="k")
+    (body,) = receive_all("topups")
+    credit = read_event("topups", body)
+    topups.SAGA.run(credit)
+    before, told = money(stores), stores.rows("itlc_users", "SELECT * FROM audit")
+    for erased_at in ("NULL", "now()"):
+        stores.rows("itlc_users", f"UPDATE users SET erased_at = {erased_at}")
+        (credited,) = topups.SAGA.apply(forgotten(credit))
+        assert credited.type == "credited"
+        assert (money(stores), stores.rows("itlc_users", "SELECT * FROM audit")) == (before, told)
