@@ -12,12 +12,14 @@ import pytest
 from itlc.access import Caller
 from itlc.bids.service import reject_bid, take_bid
 from itlc.errors import InsufficientTokens, StoreAway
+from itlc.events import read_event
 from itlc.idempotency import Key
 from itlc.orders import repository as orders
 from itlc.stores import postgres
 from itlc.stores.postgres import Database
 from itlc.wallet import ledger, payments
 from itlc.wallet.model import Move, account_of
+from itlc.wallet.saga import then
 from sqlalchemy import Connection, NullPool
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -254,6 +256,31 @@ def a_top_up_that_expired_is_not_credited(stores: Stores) -> None:
     drain()
     ledger_holds(stores)
     assert tokens_of(stores, ada) == [500]
+
+
+def what_has_expired_is_not_begun_by_another_message_that_says_the_same(stores: Stores) -> None:
+    ada, _ = _market(stores)
+    assert ada.call("top_up", {"amount": 7}, key="k").status == 202
+    (late,) = receive_all("topups")
+    stores.rows("itlc_tokens", "UPDATE token_topups SET created_at = now() - interval '2 hours'")
+    run_scheduled("expire_topups")
+    assert deliver("process_topups", json.dumps({**json.loads(late), "id": str(uuid.uuid4())})) == []
+    assert len(take_dead_letters("topups")) == 1
+    assert tokens_of(stores, ada) == [500]
+
+
+def nothing_is_released_before_the_payment_is_settled(stores: Stores) -> None:
+    ada, bob = _market(stores)
+    order_id = order_in("completed", ada, bob)
+    left_to_the_queue(lambda: ada.call("pay_order", key="k", order_id=order_id))
+    collect = read_event("payments", receive_all("payments")[0])
+    (collected,) = payments.SAGA.apply(collect)
+    theirs = {**collect.payload, "provider_user_id": bob.user_id}
+    del theirs["customer_id"]
+    too_early = then(collected, "release", payments.Release.model_validate(theirs), part=f":{bob.user_id}")
+    assert deliver("settle_payments", too_early.body()) == []
+    assert len(take_dead_letters("payments")) == 1
+    assert tokens_of(stores, ada, bob) == [380, 0]
 
 
 def what_could_not_be_sent_is_swept_up(stores: Stores) -> None:

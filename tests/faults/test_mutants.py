@@ -179,6 +179,20 @@ MUTANTS = (
         proofs.a_top_up_that_expired_is_not_credited,
     ),
     Mutant(
+        "a message is believed that says the same as one which was refused",
+        "itlc.wallet.saga:Cause.confirm",
+        "if _identity(made) != _identity(event):",
+        "if False:",
+        proofs.what_has_expired_is_not_begun_by_another_message_that_says_the_same,
+    ),
+    Mutant(
+        "tokens leave the escrow of a payment that is under way",
+        "itlc.wallet.payments:_release_again",
+        'asked.payment_id, "settled")',
+        'asked.payment_id, "settled", "paying")',
+        proofs.nothing_is_released_before_the_payment_is_settled,
+    ),
+    Mutant(
         "the answer is not kept with the effect",
         "itlc.wallet.payments:pivot",
         "keep_answer(db, payment, created(_settled(payment, told)))",
