@@ -246,12 +246,18 @@ def no_more_is_given_back_than_was_paid(stores: Stores) -> None:
     assert tokens_of(stores, ada, bob) == [480, 20]
 
 
-def a_top_up_that_expired_is_not_credited(stores: Stores) -> None:
+def _expired_topup(stores: Stores) -> tuple[As, str]:
+    """Who made a top-up that has expired, and its message, which comes late."""
     ada, _ = _market(stores)
     assert ada.call("top_up", {"amount": 7}, key="k").status == 202
     (late,) = receive_all("topups")
     stores.rows("itlc_tokens", "UPDATE token_topups SET created_at = now() - interval '2 hours'")
     run_scheduled("expire_topups")
+    return ada, late
+
+
+def a_top_up_that_expired_is_not_credited(stores: Stores) -> None:
+    ada, late = _expired_topup(stores)
     assert deliver("process_topups", late) == []
     drain()
     ledger_holds(stores)
@@ -259,11 +265,7 @@ def a_top_up_that_expired_is_not_credited(stores: Stores) -> None:
 
 
 def what_has_expired_is_not_begun_by_another_message_that_says_the_same(stores: Stores) -> None:
-    ada, _ = _market(stores)
-    assert ada.call("top_up", {"amount": 7}, key="k").status == 202
-    (late,) = receive_all("topups")
-    stores.rows("itlc_tokens", "UPDATE token_topups SET created_at = now() - interval '2 hours'")
-    run_scheduled("expire_topups")
+    ada, late = _expired_topup(stores)
     assert deliver("process_topups", json.dumps({**json.loads(late), "id": str(uuid.uuid4())})) == []
     assert len(take_dead_letters("topups")) == 1
     assert tokens_of(stores, ada) == [500]
