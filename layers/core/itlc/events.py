@@ -131,7 +131,7 @@ def _refuse_constant(name: str) -> None:
 def _finite(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(f"{digits} is more than a number can be")
+        raise Poison("the message has a number that no store keeps: it is too large")
     return number
 
 

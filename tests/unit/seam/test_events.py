@@ -23,7 +23,7 @@ def test_an_event_survives_its_journey() -> None:
     [
         ("{", "not JSON"),
         ("[" * 5_000, "not JSON"),
-        ('{"payload": {"before": 1e999}}', "not JSON"),
+        ('{"payload": {"before": 1e999}}', "a number that no store keeps"),
         ("[]", "schema"),
         ('{"schema": 2}', "schema"),
         ({"id": "x"}, "field"),

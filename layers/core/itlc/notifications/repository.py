@@ -56,10 +56,11 @@ def mark_read(db: Connection, user_id: int, limit: int) -> int:
     unread = notifications.c.user_id == user_id, notifications.c.read_status.is_(False)
     oldest = select(notifications.c.id).where(*unread).order_by(notifications.c.created_at, notifications.c.id)
     ids = db.scalars(oldest.limit(limit)).all()
-    these = select(notifications.c.id).where(notifications.c.id.in_(ids)).order_by(notifications.c.id)
-    locked = these.with_for_update(key_share=True).cte()
-    change = update(notifications).where(notifications.c.id == locked.c.id)
-    db.execute(change.values(read_status=True))
+    if ids:
+        these = select(notifications.c.id).where(notifications.c.id.in_(ids)).order_by(notifications.c.id)
+        locked = these.with_for_update(key_share=True).cte()
+        change = update(notifications).where(notifications.c.id == locked.c.id)
+        db.execute(change.values(read_status=True))
     return len(ids)
 
 

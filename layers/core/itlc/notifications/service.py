@@ -42,7 +42,7 @@ def mark_notification(
 def mark_all_read(*, caller: Caller) -> None:
     """Mark all that the caller has not read, in batches: where it is cut off, the next one goes on. Opens `itlc_orders`
     itself."""
-    while postgres.orders.write(lambda db: repository.mark_read(db, caller.id, BATCH)):
+    while postgres.orders.write(lambda db: repository.mark_read(db, caller.id, BATCH)) == BATCH:
         pass
 
 

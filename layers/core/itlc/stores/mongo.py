@@ -395,13 +395,8 @@ def find_answer(documents: "Collection[Document]", key: Key) -> Answer | None:
         if kept["expires_at"] > now():
             key.check(kept["fingerprint"])
             return Answer(**kept["answer"])
-        _take_off_key(collection, found)
+        collection.update_one({"_id": found["_id"]}, {"$unset": {"idempotency": ""}})
     return None
-
-
-def _take_off_key(documents: "Collection[Document]", found: Document) -> None:
-    spent = {"_id": found["_id"], "idempotency.expires_at": found["idempotency"]["expires_at"]}
-    documents.update_one(spent, {"$unset": {"idempotency": ""}})
 
 
 def forget_keys(documents: "Collection[Document]", caller: str, limit: int) -> int:
